@@ -1,0 +1,246 @@
+//! Trouble on request: errors, silence, delays and broken connections, for chosen calls.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer};
+
+use crate::calls::CallFacts;
+use crate::lock;
+
+/// A rule that spoils calls. Every field that is set must match the call.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fault {
+    /// Service, like `sts` or `kubernetes`.
+    #[serde(default)]
+    pub service: Option<String>,
+    /// Api, like `GetSecretValue` or `get jwks`.
+    #[serde(default)]
+    pub api: Option<String>,
+    /// A part of the call's subject.
+    #[serde(default)]
+    pub subject: Option<String>,
+    /// How many calls it strikes; `None` means all until the faults are cleared.
+    #[serde(default)]
+    pub times: Option<u32>,
+    /// What happens to the call.
+    pub kind: FaultKind,
+}
+
+/// What a fault does to a call.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum FaultKind {
+    /// A refusal, written the way the service writes its own.
+    Error {
+        /// HTTP status.
+        status: u16,
+        /// Error code; for Kubernetes the `reason`.
+        code: String,
+        /// Text for the reader.
+        #[serde(default)]
+        message: String,
+    },
+    /// This answer, to the letter.
+    RawResponse {
+        /// HTTP status.
+        status: u16,
+        /// The whole body.
+        #[serde(default)]
+        body: String,
+        /// `Content-Type` of the answer.
+        #[serde(default = "plain_text")]
+        content_type: String,
+    },
+    /// No answer, until the client closes the connection.
+    Hang,
+    /// The true answer, late. Comes on top of latency and of one other fault. In JSON: milliseconds.
+    #[serde(deserialize_with = "from_milliseconds")]
+    Delay(Duration),
+    /// The connection is reset instead of an answer; the call has no effect.
+    Reset,
+    /// The true answer, cut after so many bytes of its body, though its length is announced whole.
+    TruncateAfter(usize),
+}
+
+impl Fault {
+    /// Strikes every call until limited by the methods below.
+    pub fn new(kind: FaultKind) -> Self {
+        Self { service: None, api: None, subject: None, times: None, kind }
+    }
+
+    /// Strikes every call of one api.
+    pub fn on(api: &str, kind: FaultKind) -> Self {
+        Self::new(kind).api(api)
+    }
+
+    /// An error of one api, the most common fault.
+    pub fn error(api: &str, status: u16, code: &str, message: &str) -> Self {
+        Self::on(api, FaultKind::Error { status, code: code.into(), message: message.into() })
+    }
+
+    /// Only calls of this service.
+    #[must_use]
+    pub fn service(mut self, service: &str) -> Self {
+        self.service = Some(service.into());
+        self
+    }
+
+    /// Only calls of this api.
+    #[must_use]
+    pub fn api(mut self, api: &str) -> Self {
+        self.api = Some(api.into());
+        self
+    }
+
+    /// Only calls whose subject contains this text.
+    #[must_use]
+    pub fn subject(mut self, part: &str) -> Self {
+        self.subject = Some(part.into());
+        self
+    }
+
+    /// Only the next so many calls.
+    #[must_use]
+    pub fn times(mut self, times: u32) -> Self {
+        self.times = Some(times);
+        self
+    }
+
+    fn strikes(&self, call: &CallFacts) -> bool {
+        let same = |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|w| w == is);
+        self.times != Some(0)
+            && same(&self.service, &call.service)
+            && same(&self.api, &call.api)
+            && self
+                .subject
+                .as_deref()
+                .is_none_or(|part| call.subject.as_deref().is_some_and(|subject| subject.contains(part)))
+    }
+}
+
+/// What a call has to suffer: how long to wait, and then perhaps something worse.
+#[derive(Debug, Default)]
+pub(crate) struct Verdict {
+    pub wait: Duration,
+    pub fault: Option<FaultKind>,
+}
+
+/// The rules in force, with latency beside them.
+#[derive(Debug, Default)]
+pub(crate) struct Faults(Mutex<Rules>);
+
+#[derive(Debug, Default)]
+struct Rules {
+    faults: Vec<Fault>,
+    latency: Duration,
+    latency_of: HashMap<String, Duration>,
+}
+
+impl Faults {
+    pub fn inject(&self, fault: Fault) {
+        lock(&self.0).faults.push(fault);
+    }
+
+    pub fn clear(&self) {
+        lock(&self.0).faults.clear();
+    }
+
+    pub fn set_latency(&self, latency: Duration) {
+        lock(&self.0).latency = latency;
+    }
+
+    /// `api` may also name a whole service. The latency of an api replaces that of its service, which replaces
+    /// the general one.
+    pub fn set_latency_of(&self, api: &str, latency: Duration) {
+        lock(&self.0).latency_of.insert(api.into(), latency);
+    }
+
+    /// Uses up one stroke of each rule it applies: all delays, and of the others the oldest.
+    pub fn judge(&self, call: &CallFacts) -> Verdict {
+        let mut rules = lock(&self.0);
+        let mut verdict = Verdict {
+            wait: *rules
+                .latency_of
+                .get(&call.api)
+                .or_else(|| rules.latency_of.get(&call.service))
+                .unwrap_or(&rules.latency),
+            fault: None,
+        };
+        for fault in &mut rules.faults {
+            if !fault.strikes(call) {
+                continue;
+            }
+            match &fault.kind {
+                FaultKind::Delay(delay) => verdict.wait += *delay,
+                _ if verdict.fault.is_some() => continue,
+                kind => verdict.fault = Some(kind.clone()),
+            }
+            if let Some(times) = &mut fault.times {
+                *times -= 1; // `strikes` has refused 0
+            }
+        }
+        rules.faults.retain(|fault| fault.times != Some(0));
+        verdict
+    }
+}
+
+fn plain_text() -> String {
+    "text/plain".into()
+}
+
+fn from_milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    u64::deserialize(deserializer).map(Duration::from_millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(subject: &str) -> CallFacts {
+        CallFacts {
+            service: "secretsmanager".into(),
+            api: "GetSecretValue".into(),
+            subject: Some(subject.into()),
+            ..CallFacts::default()
+        }
+    }
+
+    #[test]
+    fn a_limited_fault_strikes_only_its_subject_and_wears_off() {
+        let faults = Faults::default();
+        faults.inject(Fault::on("GetSecretValue", FaultKind::Hang).subject("db").times(1));
+        assert!(faults.judge(&call("shop/cache")).fault.is_none());
+        assert!(faults.judge(&call("shop/db")).fault.is_some());
+        assert!(faults.judge(&call("shop/db")).fault.is_none());
+    }
+
+    #[test]
+    fn delays_add_up_and_leave_room_for_one_other_fault() {
+        let faults = Faults::default();
+        faults.set_latency(Duration::from_millis(1));
+        faults.set_latency_of("secretsmanager", Duration::from_millis(2));
+        faults.inject(Fault::new(FaultKind::Delay(Duration::from_millis(10))));
+        faults.inject(Fault::new(FaultKind::Delay(Duration::from_millis(20))));
+        faults.inject(Fault::new(FaultKind::Reset));
+        faults.inject(Fault::new(FaultKind::Hang));
+        let verdict = faults.judge(&call("x"));
+        assert_eq!(verdict.wait, Duration::from_millis(32));
+        assert!(matches!(verdict.fault, Some(FaultKind::Reset)));
+    }
+
+    #[test]
+    fn faults_are_written_in_json() {
+        let fault: Fault = serde_json::from_str(
+            r#"{"api":"GetSecretValue","times":2,"kind":{"error":{"status":400,"code":"ThrottlingException"}}}"#,
+        )
+        .expect("readable");
+        assert!(matches!(fault.kind, FaultKind::Error { status: 400, .. }));
+        let delay: Fault = serde_json::from_str(r#"{"kind":{"delay":250}}"#).expect("readable");
+        assert!(matches!(delay.kind, FaultKind::Delay(wait) if wait.as_millis() == 250));
+        serde_json::from_str::<Fault>(r#"{"kind":"hang"}"#).expect("readable");
+        serde_json::from_str::<Fault>(r#"{"kind":"hang","tims":1}"#).expect_err("a typo");
+    }
+}

@@ -1,0 +1,324 @@
+//! The listeners: reads a whole request, logs it, lets faults have it, and asks the right front for
+//! the answer.
+//!
+//! Answers are computed at once from memory; only latency and faults wait. A client that goes away
+//! drops the waiting future, and with it the call's guard, so the log shows a call without a status.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body::{Frame, SizeHint};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Sleep, sleep};
+use tokio_rustls::TlsAcceptor;
+
+use crate::calls::CallFacts;
+use crate::faults::FaultKind;
+use crate::state::Shared;
+use crate::{agent, aws, control, kubernetes};
+
+/// More than any request has: a secret has at most 64 KiB.
+const LARGEST_BODY: usize = 4 << 20;
+
+/// A request with its whole body.
+pub(crate) struct Asked {
+    pub method: Method,
+    pub path: String,
+    pub query: String,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Asked {
+    /// A header's text, empty when absent.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// The first value of a query parameter.
+    pub fn query_value(&self, name: &str) -> Option<String> {
+        crate::encoding::form(&self.query).into_iter().find_map(|(key, value)| (key == name).then_some(value))
+    }
+}
+
+/// An answer, with the error code the log should show.
+pub(crate) struct Answer {
+    pub status: u16,
+    pub content_type: String,
+    pub headers: Vec<(&'static str, String)>,
+    pub body: Vec<u8>,
+    pub code: Option<String>,
+}
+
+impl Answer {
+    pub fn new(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
+        Self { status, content_type: content_type.into(), headers: Vec::new(), body: body.into(), code: None }
+    }
+
+    pub fn json(status: u16, body: &serde_json::Value) -> Self {
+        Self::new(status, "application/json", body.to_string())
+    }
+
+    pub fn with_code(mut self, code: &str) -> Self {
+        self.code = Some(code.into());
+        self
+    }
+
+    pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+}
+
+/// Which of the services a listener speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Front {
+    Aws,
+    Kubernetes,
+    Agent,
+}
+
+impl Front {
+    fn describe(self, shared: &Shared, asked: &Asked) -> CallFacts {
+        match self {
+            Self::Aws => aws::describe(shared, asked),
+            Self::Kubernetes => kubernetes::describe(asked),
+            Self::Agent => agent::describe(asked),
+        }
+    }
+
+    fn answer(self, shared: &Shared, asked: &Asked) -> Answer {
+        match self {
+            Self::Aws => aws::answer(shared, asked),
+            Self::Kubernetes => kubernetes::answer(shared, asked),
+            Self::Agent => agent::answer(shared, asked),
+        }
+    }
+
+    /// An error in the words of this front.
+    fn refuse(self, call: &CallFacts, status: u16, code: &str, message: &str) -> Answer {
+        match self {
+            Self::Aws => aws::refuse(&call.service, status, code, message),
+            Self::Kubernetes => kubernetes::refuse(status, code, message),
+            Self::Agent => agent::refuse(status, code, message),
+        }
+    }
+}
+
+/// Accepts until `stop` says so; then every connection is dropped.
+pub(crate) fn serve(
+    listener: TcpListener,
+    front: Front,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    shared: Arc<Shared>,
+    mut stop: watch::Receiver<bool>,
+) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = stopped(&mut stop) => return,
+                Some(_) = connections.join_next() => {}
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => {
+                        connections.spawn(converse(stream, front, tls.clone(), Arc::clone(&shared)));
+                    }
+                    // Out of descriptors, most likely: give the clients time to close some.
+                    Err(_) => sleep(Duration::from_millis(20)).await,
+                },
+            }
+        }
+    })
+}
+
+/// Also when nobody is left who could say so.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+async fn converse(stream: TcpStream, front: Front, tls: Option<Arc<rustls::ServerConfig>>, shared: Arc<Shared>) {
+    static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
+    let connection = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
+    let _ = stream.set_nodelay(true);
+    let reset = Arc::new(AtomicBool::new(false));
+    let wire = Wire { stream, reset: Arc::clone(&reset) };
+    let service =
+        service_fn(move |request| handle(Arc::clone(&shared), front, request, connection, Arc::clone(&reset)));
+    // What ends a connection in error is the client's affair or a fault's wish.
+    match tls {
+        None => {
+            let _ = http1::Builder::new().serve_connection(TokioIo::new(wire), service).await;
+        }
+        Some(config) => {
+            if let Ok(wire) = TlsAcceptor::from(config).accept(wire).await {
+                let _ = http1::Builder::new().serve_connection(TokioIo::new(wire), service).await;
+            }
+        }
+    }
+}
+
+async fn handle(
+    shared: Arc<Shared>,
+    front: Front,
+    request: Request<Incoming>,
+    connection: u64,
+    reset: Arc<AtomicBool>,
+) -> Result<Response<AnswerBody>, Cut> {
+    let (parts, body) = request.into_parts();
+    let body = Limited::new(body, LARGEST_BODY).collect().await.map_err(|_| Cut)?.to_bytes();
+    let asked = Asked {
+        method: parts.method,
+        path: parts.uri.path().into(),
+        query: parts.uri.query().unwrap_or_default().into(),
+        headers: parts.headers,
+        body,
+    };
+    if front == Front::Aws && asked.path.starts_with(control::PREFIX) {
+        return Ok(written(control::answer(&shared, &asked), None));
+    }
+
+    let call = front.describe(&shared, &asked);
+    let open = shared.calls.open(&call, connection);
+    let verdict = shared.faults.judge(&call);
+    if !verdict.wait.is_zero() {
+        sleep(verdict.wait).await;
+    }
+    let mut cut_after = None;
+    let answer = match verdict.fault {
+        None | Some(FaultKind::Delay(_)) => front.answer(&shared, &asked),
+        Some(FaultKind::Error { status, code, message }) => {
+            front.refuse(&call, status, &code, &message).with_code(&code)
+        }
+        Some(FaultKind::RawResponse { status, body, content_type }) => Answer::new(status, &content_type, body),
+        Some(FaultKind::TruncateAfter(length)) => {
+            cut_after = Some(length);
+            front.answer(&shared, &asked)
+        }
+        Some(FaultKind::Hang) => std::future::pending().await,
+        Some(FaultKind::Reset) => {
+            reset.store(true, Ordering::Relaxed);
+            return Err(Cut);
+        }
+    };
+    open.close(answer.status, answer.code.clone());
+    Ok(written(answer, cut_after))
+}
+
+fn written(answer: Answer, cut_after: Option<usize>) -> Response<AnswerBody> {
+    let whole = answer.body.len();
+    let mut body = Bytes::from(answer.body);
+    let cut = cut_after.map(|length| {
+        body.truncate(length);
+        Box::pin(sleep(Duration::from_millis(20)))
+    });
+    let mut response = Response::new(AnswerBody { data: (!body.is_empty()).then_some(body), cut });
+    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_LENGTH, whole.into());
+    if let Ok(content_type) = HeaderValue::from_str(&answer.content_type) {
+        headers.insert(header::CONTENT_TYPE, content_type);
+    }
+    for (name, value) in answer.headers {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+    response
+}
+
+/// Ends the connection without another word.
+#[derive(Debug)]
+struct Cut;
+
+impl std::fmt::Display for Cut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("cut off on purpose")
+    }
+}
+
+impl std::error::Error for Cut {}
+
+/// A body in one piece, which may break off before its announced end.
+struct AnswerBody {
+    data: Option<Bytes>,
+    /// A moment for the data to leave before the connection does.
+    cut: Option<Pin<Box<Sleep>>>,
+}
+
+impl http_body::Body for AnswerBody {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        if let Some(data) = self.data.take() {
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+        match &mut self.cut {
+            None => Poll::Ready(None),
+            Some(moment) => moment.as_mut().poll(context).map(|()| Some(Err(Cut))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.data.is_none() && self.cut.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match (&self.data, &self.cut) {
+            (data, None) => SizeHint::with_exact(data.as_ref().map_or(0, |data| data.len() as u64)),
+            (_, Some(_)) => SizeHint::default(),
+        }
+    }
+}
+
+/// A socket that closes with RST instead of FIN when told to.
+struct Wire {
+    stream: TcpStream,
+    reset: Arc<AtomicBool>,
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        if self.reset.load(Ordering::Relaxed) {
+            let _ = self.stream.set_zero_linger();
+        }
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,133 @@
+//! A provider as a process of the node, with this cloud as its AWS and its cluster.
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+
+use super::{Driver, Node};
+use crate::{DevCloud, lock};
+
+/// How long a line of a log is waited for: far longer than any takes, so that a missing one fails a test and hangs none.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running provider. Killed when it is dropped.
+#[derive(Debug)]
+pub struct Provider {
+    child: Child,
+    socket: PathBuf,
+    log: Arc<Mutex<String>>,
+    lines: watch::Receiver<usize>,
+}
+
+impl Provider {
+    /// Starts `binary` with `arguments`, in an environment that names this cloud's endpoints and the node. `socket` is the
+    /// name of the socket it will serve.
+    ///
+    /// # Errors
+    /// Where it cannot be started at all.
+    pub fn start<S: AsRef<OsStr>>(
+        binary: &Path,
+        arguments: &[S],
+        cloud: &DevCloud,
+        node: &Node,
+        socket: &str,
+        environment: &[(&str, &str)],
+    ) -> io::Result<Self> {
+        let kubeconfig = node.scratch().join("kubeconfig");
+        std::fs::write(&kubeconfig, cloud.kubeconfig())?;
+        let mut child = Command::new(binary)
+            .args(arguments)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("AWS_ENDPOINT_URL", cloud.aws_url())
+            .env("KUBECONFIG", &kubeconfig)
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let log = Arc::new(Mutex::new(String::new()));
+        let (count, lines) = watch::channel(0);
+        if let Some(stderr) = child.stderr.take() {
+            let log = Arc::clone(&log);
+            tokio::spawn(async move {
+                let mut stderr = BufReader::new(stderr).lines();
+                while let Ok(Some(line)) = stderr.next_line().await {
+                    let mut log = lock(&log);
+                    log.push_str(&line);
+                    log.push('\n');
+                    count.send_modify(|count| *count += 1);
+                }
+            });
+        }
+        Ok(Self { child, socket: node.providers_dir().join(socket), log, lines })
+    }
+
+    /// Where it serves.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        lock(&self.log).clone()
+    }
+
+    /// Resolves once its log holds `text`; gives `false` when it ends, or a minute has gone by, without.
+    pub async fn logged(&self, text: &str) -> bool {
+        let mut lines = self.lines.clone();
+        let found = lines.wait_for(|_| lock(&self.log).contains(text));
+        match tokio::time::timeout(PATIENCE, found).await {
+            Ok(Ok(_)) => true,
+            _ => lock(&self.log).contains(text),
+        }
+    }
+
+    /// Dials it once it has logged `ready`.
+    ///
+    /// # Errors
+    /// Its log, where it ended before that.
+    pub async fn driver(&self, ready: &str) -> io::Result<Driver> {
+        if !self.logged(ready).await {
+            return Err(io::Error::other(self.log()));
+        }
+        Driver::dial(&self.socket).await.map_err(io::Error::other)
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Asks it to end, as kubelet does, and waits until it has.
+    pub async fn terminate(&mut self) -> io::Result<ExitStatus> {
+        self.signal(Signal::TERM)?;
+        self.child.wait().await
+    }
+
+    /// Ends it without asking.
+    pub async fn kill(&mut self) -> io::Result<()> {
+        self.child.kill().await
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        let id = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        kill_process(id.ok_or(io::ErrorKind::NotFound)?, signal)?;
+        Ok(())
+    }
+
+    /// Waits until it ends by itself.
+    pub async fn wait(&mut self) -> io::Result<ExitStatus> {
+        self.child.wait().await
+    }
+}

@@ -1,0 +1,125 @@
+//! `secretmount serve`: puts the rooms together and runs until it is told to stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::clock::SystemClock;
+use crate::cluster::{ClusterError, KubernetesApi, KubernetesClient};
+use crate::config::Settings;
+use crate::grpc::v1alpha1::csi_driver_provider_server::CsiDriverProviderServer;
+use crate::grpc::{self, ProviderService, Shutdown};
+use crate::identity::Identity;
+use crate::mount::{Mounter, Writing};
+use crate::plan::aws::Region;
+use crate::provider::Provider;
+use crate::provider::aws::Aws;
+use crate::telemetry;
+use crate::volume::Volumes;
+
+/// A node has as many cores as it likes; this process needs two.
+const THREADS: usize = 2;
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// What kept it from starting. Once it serves, it ends well.
+pub fn run(settings: Settings) -> anyhow::Result<()> {
+    telemetry::start(&settings.log_level, settings.log_format)?;
+    std::panic::set_hook(Box::new(|panic| {
+        // The place only: the payload can hold what was being worked on.
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "a request made this provider panic");
+    }));
+    // Both the SDK and the Kubernetes client take the provider of the process where they are not given one.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build()?;
+    runtime.block_on(serve(settings))
+}
+
+async fn serve(settings: Settings) -> anyhow::Result<()> {
+    info!(version = env!("CARGO_PKG_VERSION"), driver_writes = settings.driver_writes_secrets, "starting");
+    for warning in settings.official.warnings() {
+        warn!(warning, "a flag is ignored");
+    }
+    if settings.shutdown_grace < settings.mount_deadline {
+        info!(
+            shutdown_grace = ?settings.shutdown_grace, mount_deadline = ?settings.mount_deadline,
+            "mounts that need longer than the grace are answered with an error at shutdown"
+        );
+    }
+    let region: Option<Region> = match settings.aws_region.as_deref() {
+        None | Some("") => None,
+        Some(written) => Some(written.parse().with_context(|| format!("AWS_REGION {written:?}"))?),
+    };
+    let stop = stop_signal()?;
+    let cluster: Arc<dyn KubernetesApi> = Arc::new(KubernetesClient::from_environment().await.context(
+        "neither a service account of a pod nor a kubeconfig was found; run in a cluster, or set KUBECONFIG",
+    )?);
+    let node = settings.node_name.clone().filter(|node| !node.is_empty());
+    let provider = Aws::new(cluster.clone(), crate::aws::configuration().await?, region, node.clone());
+    let Some(identity) = identity(cluster, &settings, node, &stop).await else { return Ok(()) };
+
+    let writing = match settings.driver_writes_secrets {
+        true => Writing::Driver,
+        false => Writing::Provider(Arc::new(Volumes::start(settings.kubelet_dir.clone())?)),
+    };
+    let mounter = Arc::new(Mounter::new(provider, identity, writing, settings.limits));
+    let closing = CancellationToken::new();
+    let service = ProviderService::new(mounter, settings.mount_deadline, closing.clone());
+    let shutdown = Shutdown { stop, grace: settings.shutdown_grace, closing };
+    let service = CsiDriverProviderServer::new(service);
+    grpc::serve(service, &settings.provider_volume, Aws::SOCKET, shutdown).await?;
+    info!("stopped");
+    Ok(())
+}
+
+/// Waits for the API server to say who signs tokens: before that nothing could be proved, so there is no socket yet and the
+/// driver reports a provider that is not there. `None` when told to stop meanwhile.
+async fn identity(
+    cluster: Arc<dyn KubernetesApi>,
+    settings: &Settings,
+    node: Option<String>,
+    stop: &CancellationToken,
+) -> Option<Identity> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let issuer = settings.token_issuer.clone().filter(|issuer| !issuer.is_empty());
+        let started = Identity::start(cluster.clone(), issuer, node.clone(), Arc::new(SystemClock));
+        let error: ClusterError = tokio::select! {
+            () = stop.cancelled() => return None,
+            started = started => match started {
+                Ok(identity) => return Some(identity),
+                Err(error) => error,
+            },
+        };
+        warn!(%error, retry_in = ?pause, "not ready: the cluster's signing keys cannot be read");
+        tokio::select! {
+            () = stop.cancelled() => return None,
+            () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
+        }
+    }
+}
+
+/// Cancelled by SIGTERM and SIGINT.
+fn stop_signal() -> anyhow::Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let cancelled = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        info!("stopping");
+        cancelled.cancel();
+    });
+    Ok(stop)
+}

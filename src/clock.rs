@@ -1,0 +1,59 @@
+//! Time as a parameter, so that tests can move it.
+//!
+//! Two clocks, never mixed: the wall clock decides only whether tokens and credentials have expired, because their issuer
+//! wrote wall-clock times into them. Deadlines, ages and pauses use tokio's [`Instant`], which does not jump with the wall
+//! clock and which tests pause.
+
+use std::fmt::Debug;
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+pub use tokio::time::Instant;
+
+/// What time it is outside this process.
+pub trait WallClock: Send + Sync + Debug + 'static {
+    fn now(&self) -> SystemTime;
+
+    /// Seconds since 1970 (the `NumericDate` of RFC 7519), zero before it.
+    fn unix_seconds(&self) -> u64 {
+        self.now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    }
+}
+
+/// The clock of the machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl WallClock for SystemClock {
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+}
+
+/// A clock that stands still until it is moved.
+#[derive(Debug)]
+pub struct ManualClock(Mutex<SystemTime>);
+
+impl ManualClock {
+    pub fn at(time: SystemTime) -> Self {
+        Self(Mutex::new(time))
+    }
+
+    pub fn advance(&self, by: Duration) {
+        *self.time() += by;
+    }
+
+    pub fn rewind(&self, by: Duration) {
+        *self.time() -= by;
+    }
+
+    fn time(&self) -> std::sync::MutexGuard<'_, SystemTime> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl WallClock for ManualClock {
+    fn now(&self) -> SystemTime {
+        *self.time()
+    }
+}

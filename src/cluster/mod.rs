@@ -1,0 +1,61 @@
+//! What is asked of the Kubernetes API: five questions, none of them about secrets.
+//!
+//! Not here: what an annotation means (`credentials`), whether a token is genuine (`identity`).
+
+mod client;
+
+pub use client::KubernetesClient;
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+
+use crate::reason::{Explained, Reason};
+
+/// The Kubernetes API as far as we need it, so that a fake is short.
+#[async_trait]
+pub trait KubernetesApi: Send + Sync + 'static {
+    /// Needs `get` on `serviceaccounts`.
+    async fn service_account(&self, namespace: &str, name: &str) -> Result<ServiceAccount, ClusterError>;
+
+    /// Needs `get` on `nodes`.
+    async fn node_labels(&self, name: &str) -> Result<BTreeMap<String, String>, ClusterError>;
+
+    /// Name of the node a pod is bound to. Needs `get` on `pods`.
+    async fn node_of_pod(&self, namespace: &str, name: &str) -> Result<Option<String>, ClusterError>;
+
+    /// The JSON Web Key Set (RFC 7517) of the keys that sign service-account tokens, as text. Every service account may read
+    /// it, through the cluster role `system:service-account-issuer-discovery`.
+    async fn key_set(&self) -> Result<String, ClusterError>;
+
+    /// The issuer that the discovery document names (OpenID Connect Discovery 1.0, section 3).
+    async fn issuer(&self) -> Result<String, ClusterError>;
+}
+
+/// What a service account says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServiceAccount {
+    pub uid: String,
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// Why the API server gave no answer. `what` names the request, such as `get serviceaccounts shop/web`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ClusterError {
+    #[error("Kubernetes forbids this provider to {what}; grant it in a ClusterRole of the provider's service account")]
+    Forbidden { what: String },
+    #[error("Kubernetes has no such object ({what})")]
+    NotFound { what: String },
+    #[error("the Kubernetes API did not answer: {what}: {problem}")]
+    Unavailable { what: String, problem: String },
+}
+
+impl Explained for ClusterError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Forbidden { .. } => Reason::KubernetesForbidden,
+            Self::NotFound { .. } => Reason::ServiceAccountNotFound,
+            Self::Unavailable { .. } => Reason::KubernetesUnavailable,
+        }
+    }
+}

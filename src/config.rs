@@ -1,0 +1,249 @@
+//! Every setting, with its flag, its `SECRETMOUNT_*` variable and its default. Flags beat the environment.
+//!
+//! The flags of the official provider mean here what they mean there, so that its DaemonSet needs another image and nothing
+//! else. A value that makes no sense stops the start with a sentence that says what to write instead; nothing falls back in
+//! silence.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+/// Settings of `secretmount serve`.
+#[derive(Debug, Clone, Args)]
+pub struct Settings {
+    /// Directory in which the driver looks for the provider's socket; repeat it to serve several
+    #[arg(
+        long,
+        env = "SECRETMOUNT_PROVIDER_VOLUME",
+        value_name = "DIR",
+        value_delimiter = ',',
+        default_value = "/var/run/secrets-store-csi-providers"
+    )]
+    pub provider_volume: Vec<PathBuf>,
+
+    /// Answer with the files and let the driver write them, instead of writing them
+    #[arg(long, env = "SECRETMOUNT_DRIVER_WRITES_SECRETS", value_name = "BOOL", value_parser = parse_bool,
+        default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true)]
+    pub driver_writes_secrets: bool,
+
+    /// Longest one mount may take, retries and writing included; ends before the caller's own limit
+    #[arg(long, env = "SECRETMOUNT_MOUNT_DEADLINE", value_name = "DURATION", value_parser = parse_mount_deadline,
+        default_value = "60s")]
+    pub mount_deadline: Duration,
+
+    /// How long mounts that run when SIGTERM comes may go on
+    #[arg(long, env = "SECRETMOUNT_SHUTDOWN_GRACE", value_name = "DURATION", value_parser = parse_duration,
+        default_value = "25s")]
+    pub shutdown_grace: Duration,
+
+    /// Kubelet's root directory; without it, the part of each target path before /pods/, where that is a mount point
+    #[arg(long, env = "SECRETMOUNT_KUBELET_DIR", value_name = "DIR", value_parser = parse_absolute)]
+    pub kubelet_dir: Option<PathBuf>,
+
+    /// Name of this node: tokens of pods on other nodes are refused, and its Region is the default one
+    #[arg(long, env = "NODE_NAME", value_name = "NAME")]
+    pub node_name: Option<String>,
+
+    /// Issuer that tokens must name; without it, the one that the API server's discovery document names
+    #[arg(long, env = "SECRETMOUNT_TOKEN_ISSUER", value_name = "URL")]
+    pub token_issuer: Option<String>,
+
+    /// Region of classes that name none; without it, the label topology.kubernetes.io/region of the pod's node
+    #[arg(long, env = "AWS_REGION", value_name = "REGION")]
+    pub aws_region: Option<String>,
+
+    /// What is logged: error, warn, info, debug or trace, or a filter such as secretmount=debug
+    #[arg(long, env = "SECRETMOUNT_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
+    pub log_level: String,
+
+    /// How it is logged
+    #[arg(long, env = "SECRETMOUNT_LOG_FORMAT", value_name = "FORMAT", default_value = "json")]
+    pub log_format: LogFormat,
+
+    #[command(flatten)]
+    pub limits: Limits,
+
+    #[command(flatten)]
+    pub official: OfficialSettings,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line
+    Json,
+    /// For people
+    Text,
+}
+
+/// How much one mount may ask for. Each limit is named in the error of the mount that goes over it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+pub struct Limits {
+    /// Most entries in `objects` of a class
+    #[arg(long, env = "SECRETMOUNT_MAX_OBJECTS", value_name = "COUNT", default_value_t = Limits::DEFAULT.max_objects)]
+    pub max_objects: usize,
+
+    /// Most files of one mount
+    #[arg(long, env = "SECRETMOUNT_MAX_FILES", value_name = "COUNT", default_value_t = Limits::DEFAULT.max_files)]
+    pub max_files: usize,
+
+    /// Most bytes of the text of `objects`
+    #[arg(long, env = "SECRETMOUNT_MAX_OBJECTS_BYTES", value_name = "BYTES",
+        default_value_t = Limits::DEFAULT.max_objects_bytes)]
+    pub max_objects_bytes: usize,
+
+    /// Most bytes of one secret and of one file
+    #[arg(long, env = "SECRETMOUNT_MAX_VALUE_BYTES", value_name = "BYTES",
+        default_value_t = Limits::DEFAULT.max_value_bytes)]
+    pub max_value_bytes: usize,
+
+    /// Most bytes of all files of one mount
+    #[arg(long, env = "SECRETMOUNT_MAX_MOUNT_BYTES", value_name = "BYTES",
+        default_value_t = Limits::DEFAULT.max_mount_bytes)]
+    pub max_mount_bytes: usize,
+}
+
+impl Limits {
+    pub const DEFAULT: Self = Self {
+        max_objects: 500,
+        max_files: 2_000,
+        max_objects_bytes: 256 * 1024,
+        max_value_bytes: 1024 * 1024,
+        max_mount_bytes: 8 * 1024 * 1024,
+    };
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// Flags of the official provider that have nothing to set here. They are taken so that its arguments start us too.
+#[derive(Debug, Clone, Default, Args)]
+pub struct OfficialSettings {
+    #[arg(long, hide = true, value_name = "COUNT")]
+    pub qps: Option<String>,
+    #[arg(long, hide = true, value_name = "COUNT")]
+    pub burst: Option<String>,
+    #[arg(long, hide = true, value_name = "VERSION")]
+    pub eks_addon_version: Option<String>,
+    #[arg(long, hide = true, value_name = "DURATION")]
+    pub pod_identity_http_timeout: Option<String>,
+}
+
+impl OfficialSettings {
+    /// One sentence for each flag that was given and does nothing.
+    pub fn warnings(&self) -> Vec<String> {
+        let ignored = [
+            ("--qps", &self.qps, "Kubernetes is asked at most once a mount, without a limit of our own"),
+            ("--burst", &self.burst, "Kubernetes is asked at most once a mount, without a limit of our own"),
+            ("--eks-addon-version", &self.eks_addon_version, "this is no EKS add-on"),
+            ("--pod-identity-http-timeout", &self.pod_identity_http_timeout, "EKS Pod Identity is not supported yet"),
+        ];
+        ignored
+            .into_iter()
+            .filter(|(_, value, _)| value.as_deref().is_some_and(|value| !value.is_empty()))
+            .map(|(flag, _, why)| format!("{flag} has no effect: {why}"))
+            .collect()
+    }
+}
+
+/// Go's flag package takes `-name` for `--name`, so manifests of the official provider may write either.
+pub fn accept_go_flags(arguments: impl Iterator<Item = OsString>) -> impl Iterator<Item = OsString> {
+    const OFFICIAL: [&str; 6] =
+        ["provider-volume", "driver-writes-secrets", "qps", "burst", "eks-addon-version", "pod-identity-http-timeout"];
+    arguments.map(|argument| {
+        let is_official = |flag: &str| OFFICIAL.contains(&flag.split('=').next().unwrap_or(flag));
+        match argument.to_str().and_then(|text| text.strip_prefix('-')) {
+            Some(flag) if is_official(flag) => format!("--{flag}").into(),
+            _ => argument,
+        }
+    })
+}
+
+/// What Go's `strconv.ParseBool` takes, because manifests of the official provider are written for it.
+pub fn parse_bool(raw: &str) -> Result<bool, String> {
+    match raw {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err("write true or false".into()),
+    }
+}
+
+/// What Go's `time.ParseDuration` takes, without a sign: numbers with units, such as `250ms`, `1.5s` or `1m30s`.
+pub fn parse_duration(raw: &str) -> Result<Duration, String> {
+    const HELP: &str = "write it like 30s, 250ms or 1m30s";
+    let mut rest = raw;
+    let mut total = Duration::ZERO;
+    if rest == "0" {
+        return Ok(total);
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or(HELP)?;
+        let (number, after) = rest.split_at(digits);
+        let letters = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
+        let (unit, after) = after.split_at(letters);
+        let seconds = match unit {
+            "ns" => 1e-9,
+            "us" | "µs" => 1e-6,
+            "ms" => 1e-3,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            _ => return Err(HELP.into()),
+        };
+        let number: f64 = number.parse().map_err(|_| HELP)?;
+        let part = Duration::try_from_secs_f64(number * seconds).map_err(|_| HELP)?;
+        total = total.checked_add(part).ok_or(HELP)?;
+        rest = after;
+    }
+    if raw.is_empty() { Err(HELP.into()) } else { Ok(total) }
+}
+
+fn parse_mount_deadline(raw: &str) -> Result<Duration, String> {
+    match parse_duration(raw)? {
+        deadline if deadline.is_zero() => Err("a zero deadline fails every mount; write it like 60s".into()),
+        deadline => Ok(deadline),
+    }
+}
+
+fn parse_absolute(raw: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(raw);
+    if path.is_absolute() { Ok(path) } else { Err("write an absolute path, like /var/lib/kubelet".into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn durations_are_written_as_in_go() {
+        for (raw, milliseconds) in
+            [("250ms", 250), ("1.5s", 1_500), ("1m30s", 90_000), ("0", 0), ("2h", 7_200_000), ("0s", 0), (".5s", 500)]
+        {
+            assert_eq!(parse_duration(raw), Ok(Duration::from_millis(milliseconds)), "{raw}");
+        }
+        for raw in ["", "1", "s", "-1s", "1 s", "1d", "1..5s", "1e3s", "99999999999999999999h", "s1"] {
+            assert!(parse_duration(raw).is_err(), "{raw:?} was accepted");
+        }
+        assert!(parse_mount_deadline("0s").is_err());
+    }
+
+    #[test]
+    fn flags_with_one_dash_are_taken_where_go_took_them() {
+        let given = ["secretmount", "-provider-volume=/run/x", "-qps=5", "-V", "--burst=1", "-o"];
+        let read: Vec<_> = accept_go_flags(given.into_iter().map(OsString::from)).collect();
+        assert_eq!(read, ["secretmount", "--provider-volume=/run/x", "--qps=5", "-V", "--burst=1", "-o"]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_duration_parser_panic(raw in "\\PC{0,20}|[0-9.nuµmsh]{0,20}") {
+            let _ = parse_duration(&raw);
+        }
+    }
+}

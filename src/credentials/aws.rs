@@ -1,0 +1,213 @@
+//! IAM roles for service accounts: the role of the service account's annotation, through STS.
+//!
+//! <https://docs.aws.amazon.com/eks/latest/userguide/iam-roles-for-service-accounts.html>
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use aws_config::SdkConfig;
+use aws_credential_types::Credentials;
+use aws_sdk_sts::Client;
+use aws_sdk_sts::config::{Builder, Region as SdkRegion};
+use aws_sdk_sts::error::SdkError;
+use aws_sdk_sts::operation::RequestId as _;
+use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIdentityError;
+use tokio::sync::OnceCell;
+
+use crate::cluster::{ClusterError, KubernetesApi};
+use crate::identity::Principal;
+use crate::plan::aws::{InvalidRoleArn, Region, RoleArn};
+use crate::reason::{Explained, Reason};
+use crate::secrets::CredentialSource;
+use crate::secrets::aws::Session;
+
+/// The annotation that names a service account's role.
+const ROLE_ANNOTATION: &str = "eks.amazonaws.com/role-arn";
+
+/// Longest role session name that STS takes.
+const MAX_SESSION_NAME: usize = 64;
+
+/// Exchanges tokens at the STS of a Region.
+pub struct Irsa {
+    cluster: Arc<dyn KubernetesApi>,
+    config: SdkConfig,
+    /// A client for each Region, all on the connector of the configuration. Bounded by the number of Regions.
+    clients: Mutex<HashMap<Region, Client>>,
+}
+
+impl Irsa {
+    pub fn new(cluster: Arc<dyn KubernetesApi>, config: SdkConfig) -> Self {
+        Self { cluster, config, clients: Mutex::default() }
+    }
+
+    /// Credentials on behalf of `principal`. Nothing is asked before they are needed.
+    pub fn source(self: &Arc<Self>, principal: &Principal) -> IrsaSource {
+        IrsaSource { irsa: self.clone(), principal: principal.clone(), role: OnceCell::new() }
+    }
+
+    /// The operation is not signed, so the client has no credentials.
+    fn client(&self, region: &Region) -> Client {
+        let mut clients = self.clients.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let client = clients.entry(region.clone()).or_insert_with(|| {
+            Client::from_conf(Builder::from(&self.config).region(SdkRegion::new(region.to_string())).build())
+        });
+        client.clone()
+    }
+}
+
+/// Credentials of one principal. The role that is read first is used throughout.
+pub struct IrsaSource {
+    irsa: Arc<Irsa>,
+    principal: Principal,
+    role: OnceCell<RoleArn>,
+}
+
+impl IrsaSource {
+    async fn role(&self) -> Result<&RoleArn, CredentialError> {
+        let read = async || {
+            let (namespace, name) = (self.principal.namespace(), self.principal.service_account());
+            let account = self.irsa.cluster.service_account(namespace, name).await.map_err(CredentialError::Cluster)?;
+            let service_account = format!("{namespace}/{name}");
+            if !self.principal.is_of_account(&account.uid) {
+                return Err(CredentialError::OtherAccount { service_account });
+            }
+            match account.annotations.get(ROLE_ANNOTATION).map(|annotation| annotation.trim()) {
+                None | Some("") => Err(CredentialError::NoRole { service_account }),
+                Some(written) => written.parse().map_err(|problem| CredentialError::InvalidRole {
+                    service_account,
+                    written: written.into(),
+                    problem,
+                }),
+            }
+        };
+        self.role.get_or_try_init(read).await
+    }
+}
+
+#[async_trait]
+impl CredentialSource for IrsaSource {
+    type Place = Region;
+    type Credentials = Session;
+    type Error = CredentialError;
+
+    async fn credentials(&self, region: &Region) -> Result<Session, CredentialError> {
+        let role = self.role().await?;
+        let answer = self
+            .irsa
+            .client(region)
+            .assume_role_with_web_identity()
+            .role_arn(role.as_str())
+            .role_session_name(session_name(&self.principal))
+            .web_identity_token(self.principal.token().expose())
+            .send()
+            .await
+            .map_err(|error| self.explain(&error, role, region))?;
+        let no_credentials = || CredentialError::NoCredentials { role: role.clone(), region: region.clone() };
+        let given = answer.credentials.ok_or_else(no_credentials)?;
+        let expiration = (*given.expiration()).try_into().map_err(|_| no_credentials())?;
+        let credentials = Credentials::new(
+            given.access_key_id,
+            given.secret_access_key,
+            Some(given.session_token),
+            Some(expiration),
+            "sts",
+        );
+        Ok(Session { credentials, role: role.clone() })
+    }
+}
+
+impl IrsaSource {
+    fn explain(
+        &self,
+        error: &SdkError<AssumeRoleWithWebIdentityError>,
+        role: &RoleArn,
+        region: &Region,
+    ) -> CredentialError {
+        let (role, region) = (role.clone(), region.clone());
+        let SdkError::ServiceError(service) = error else {
+            let (reason, problem) = crate::aws::transport_problem(error);
+            return CredentialError::Sts { reason, role, region, problem: problem.into() };
+        };
+        let code = service.err().meta().code().unwrap_or("unknown error").to_owned();
+        let status = service.raw().status().as_u16();
+        let request_id = error.request_id().unwrap_or("unknown");
+        let service_account = format!("{}:{}", self.principal.namespace(), self.principal.service_account());
+        let (reason, problem) = match code.as_str() {
+            "AccessDenied" | "AccessDeniedException" => (
+                Reason::AssumeRoleDenied,
+                format!(
+                    "the role does not trust system:serviceaccount:{service_account}; correct its trust policy. [{code}]"
+                ),
+            ),
+            "InvalidIdentityToken" => (
+                Reason::AssumeRoleDenied,
+                format!(
+                    "AWS does not take this cluster's tokens; the account of the role needs an IAM OIDC provider for the cluster's issuer, with the audience sts.amazonaws.com. [{code}]"
+                ),
+            ),
+            expired if crate::aws::is_expired(expired) => {
+                (Reason::TokenExpired, format!("AWS takes the pod's token for expired. [{code}]"))
+            }
+            throttled if crate::aws::is_throttling(throttled) || status == 429 => {
+                (Reason::AwsThrottled, format!("AWS answers too many requests. [{code}, request {request_id}]"))
+            }
+            "IDPCommunicationError" => (
+                Reason::AwsUnavailable,
+                format!("AWS cannot reach the cluster's issuer to read its keys. [{code}, request {request_id}]"),
+            ),
+            _ if status >= 500 => {
+                (Reason::AwsUnavailable, format!("STS fails. [{code}, HTTP {status}, request {request_id}]"))
+            }
+            _ => {
+                // Only here AWS's own words are passed on; a token in them is cut out.
+                let said = service.err().meta().message().unwrap_or_default();
+                let said = said.replace(self.principal.token().expose(), "(token)");
+                (Reason::AssumeRoleDenied, format!("{} [{code}]", crate::aws::shorten(&said, 200)))
+            }
+        };
+        CredentialError::Sts { reason, role, region, problem }
+    }
+}
+
+/// Why there are no credentials.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CredentialError {
+    #[error("the role of the pod's service account cannot be read")]
+    Cluster(#[source] ClusterError),
+    #[error("service account {service_account} has no role; annotate it with {ROLE_ANNOTATION}")]
+    NoRole { service_account: String },
+    #[error("the annotation {ROLE_ANNOTATION} {written:?} of service account {service_account} {problem}")]
+    InvalidRole { service_account: String, written: String, problem: InvalidRoleArn },
+    #[error("service account {service_account} has been made anew since the pod got its token; restart the pod")]
+    OtherAccount { service_account: String },
+    #[error("role {role} cannot be assumed in {region}: {problem}")]
+    Sts { reason: Reason, role: RoleArn, region: Region, problem: String },
+    #[error("STS in {region} answered without usable credentials for role {role}")]
+    NoCredentials { role: RoleArn, region: Region },
+}
+
+impl Explained for CredentialError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Cluster(error) => error.reason(),
+            Self::NoRole { .. } | Self::InvalidRole { .. } => Reason::RoleMissing,
+            Self::OtherAccount { .. } => Reason::TokenMismatch,
+            Self::Sts { reason, .. } => *reason,
+            Self::NoCredentials { .. } => Reason::AnswerMismatch,
+        }
+    }
+}
+
+/// `namespace.serviceaccount`: pods share the session, so no pod's name stands in it. Both are DNS names, whose characters
+/// STS takes; what is too long keeps its beginning and ends in a digest, so that two accounts never look like one.
+fn session_name(principal: &Principal) -> String {
+    let name = format!("{}.{}", principal.namespace(), principal.service_account());
+    if name.len() <= MAX_SESSION_NAME {
+        return name;
+    }
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, name.as_bytes());
+    let digest: String = digest.as_ref().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    let kept: String = name.chars().take(MAX_SESSION_NAME - digest.len() - 1).collect();
+    format!("{kept}-{digest}")
+}

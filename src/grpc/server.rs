@@ -1,0 +1,132 @@
+//! Connections: accepted, served, and drained when it is time to go.
+
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+use tower::Service;
+use tracing::{info, warn};
+
+use super::final_codes::FinalCodes;
+use super::socket::{Socket, SocketError};
+
+/// Calls of one connection at a time.
+const MAX_STREAMS: u32 = 256;
+const MAX_HEADER_BYTES: u32 = 16 * 1024;
+/// How long answers given at the very end may take to get out.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// Pause after a failed accept: without descriptors the next one fails at once too.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+}
+
+/// When to stop.
+pub struct Shutdown {
+    /// Cancelled when nothing new is to be accepted.
+    pub stop: CancellationToken,
+    /// How long what runs then may go on.
+    pub grace: Duration,
+    /// Cancelled by [`serve`] when that time is over: handlers then answer at once.
+    pub closing: CancellationToken,
+}
+
+/// Serves `service` on a socket called `name` in each of `directories`, until `shutdown.stop` and what was running then.
+///
+/// # Errors
+/// A directory in which there can be no socket; then none is served.
+pub async fn serve<S>(service: S, directories: &[PathBuf], name: &str, shutdown: Shutdown) -> Result<(), ServeError>
+where
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+{
+    let mut sockets = Vec::new();
+    let mut connections = JoinSet::new();
+    for directory in directories {
+        let (socket, listener) =
+            Socket::bind(directory, name).inspect_err(|_| sockets.iter().for_each(Socket::remove))?;
+        info!(socket = %socket.path().display(), "serving");
+        sockets.push(socket);
+        connections.spawn(accept(listener, FinalCodes(service.clone()), shutdown.stop.clone()));
+    }
+
+    shutdown.stop.cancelled().await;
+    sockets.iter().for_each(Socket::remove);
+    let mut drained = std::pin::pin!(async { while connections.join_next().await.is_some() {} });
+    if tokio::time::timeout(shutdown.grace, &mut drained).await.is_err() {
+        warn!(grace = ?shutdown.grace, "answering mounts that are still running");
+        shutdown.closing.cancel();
+        let _ = tokio::time::timeout(FAREWELL, drained).await;
+    }
+    Ok(())
+}
+
+/// Accepts until it is told to stop, then waits for its connections to end.
+async fn accept<S>(listener: UnixListener, service: S, stop: CancellationToken)
+where
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+{
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) if is_allowed(&stream) => {
+                    connections.spawn(converse(stream, service.clone(), stop.clone()));
+                }
+                Ok(_) => warn!("closed a connection of another user than root"),
+                Err(error) => {
+                    warn!(%error, "no connection can be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+/// The socket's mode keeps others out already; this does so too where its directory is shared in some other way.
+fn is_allowed(stream: &UnixStream) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == own)
+}
+
+/// Serves one connection; once it is time to stop, no new call of it.
+async fn converse<S>(stream: UnixStream, service: S, stop: CancellationToken)
+where
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+{
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADER_BYTES)
+        .keep_alive_interval(Duration::from_secs(30))
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection of the driver broke");
+    }
+}

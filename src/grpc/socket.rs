@@ -1,0 +1,125 @@
+//! The socket that the driver dials: put in place in one step, and removed only while it is ours.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use tokio::net::UnixListener;
+
+/// Longest path of a Unix socket: `sun_path` of `unix(7)`, less its end.
+const MAX_PATH_BYTES: usize = 107;
+
+/// A socket of ours in a directory of the driver.
+#[derive(Debug)]
+pub struct Socket {
+    path: PathBuf,
+    /// Device and inode: a socket of the same name that somebody else has made differs.
+    identity: (u64, u64),
+}
+
+/// Why there is no socket.
+#[derive(Debug, thiserror::Error)]
+pub enum SocketError {
+    #[error(
+        "{path} is too long for a Unix socket ({length} bytes; {MAX_PATH_BYTES} is the limit); set a shorter --provider-volume"
+    )]
+    TooLong { path: String, length: usize },
+    #[error("{path} is {what}, which this provider does not replace; remove it")]
+    Occupied { path: String, what: &'static str },
+    #[error(
+        "{directory} is not there; mount the driver's provider directory into this provider, or correct --provider-volume"
+    )]
+    NoDirectory { directory: String },
+    #[error("no socket can be made in {directory}")]
+    Io { directory: String, source: io::Error },
+}
+
+impl Socket {
+    /// Listens in `directory` under `name`. An earlier socket of that name, stale or not, is replaced without a moment in
+    /// which there is none. Only root, or whoever runs this, can connect.
+    ///
+    /// # Errors
+    /// Says what is in the way.
+    pub fn bind(directory: &Path, name: &str) -> Result<(Self, UnixListener), SocketError> {
+        let io = |source| SocketError::Io { directory: directory.display().to_string(), source };
+        let path = directory.join(name);
+        let private = directory.join(format!(".{name}.{}", std::process::id()));
+        let length = private.as_os_str().len();
+        if length > MAX_PATH_BYTES {
+            return Err(SocketError::TooLong { path: path.display().to_string(), length });
+        }
+        if !directory.is_dir() {
+            return Err(SocketError::NoDirectory { directory: directory.display().to_string() });
+        }
+        if let Ok(found) = fs::symlink_metadata(&path)
+            && !found.file_type().is_socket()
+        {
+            let what = if found.is_dir() { "a directory" } else { "no socket" };
+            return Err(SocketError::Occupied { path: path.display().to_string(), what });
+        }
+        match fs::remove_file(&private) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
+            _ => {}
+        }
+        let listener = UnixListener::bind(&private).map_err(io)?;
+        let put_in_place = || {
+            fs::set_permissions(&private, fs::Permissions::from_mode(0o600))?;
+            let made = fs::symlink_metadata(&private)?;
+            fs::rename(&private, &path)?;
+            Ok((made.dev(), made.ino()))
+        };
+        let identity = put_in_place().inspect_err(|_| drop(fs::remove_file(&private))).map_err(io)?;
+        Ok((Self { path, identity }, listener))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Removes the socket, unless another process has put its own in the place.
+    pub fn remove(&self) {
+        let found = fs::symlink_metadata(&self.path).map(|found| (found.dev(), found.ino()));
+        if found.is_ok_and(|found| found == self.identity) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_is_private_and_replaces_a_stale_one() {
+        let directory = tempfile::tempdir().expect("directory");
+        let path = directory.path().join("aws.sock");
+        drop(std::os::unix::net::UnixListener::bind(&path).expect("a stale socket"));
+        let (socket, _listener) = Socket::bind(directory.path(), "aws.sock").expect("bound");
+        assert_eq!(fs::metadata(&path).expect("there").mode() & 0o7777, 0o600);
+        tokio::net::UnixStream::connect(&path).await.expect("somebody listens");
+        socket.remove();
+        assert_eq!(fs::read_dir(directory.path()).expect("listed").count(), 0, "nothing is left");
+    }
+
+    #[tokio::test]
+    async fn a_socket_of_somebody_else_is_not_removed() {
+        let directory = tempfile::tempdir().expect("directory");
+        let (first, _first) = Socket::bind(directory.path(), "aws.sock").expect("bound");
+        let (second, _second) = Socket::bind(directory.path(), "aws.sock").expect("bound again");
+        first.remove();
+        assert!(second.path().exists());
+    }
+
+    #[tokio::test]
+    async fn a27_what_is_no_socket_is_not_replaced() {
+        let directory = tempfile::tempdir().expect("directory");
+        fs::create_dir(directory.path().join("aws.sock")).expect("made");
+        let error = Socket::bind(directory.path(), "aws.sock").expect_err("a directory is in the way");
+        assert!(error.to_string().contains("is a directory"), "{error}");
+        let missing = directory.path().join("missing");
+        assert!(matches!(Socket::bind(&missing, "aws.sock"), Err(SocketError::NoDirectory { .. })));
+        let long = directory.path().join("x".repeat(120));
+        assert!(matches!(Socket::bind(&long, "aws.sock"), Err(SocketError::TooLong { .. })));
+    }
+}

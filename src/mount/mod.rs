@@ -1,0 +1,154 @@
+//! One mount from end to end: the only place that knows the order of the rooms.
+
+mod request;
+
+pub use request::{InvalidRequest, MountRequest};
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Instant;
+use crate::config::Limits;
+use crate::identity::{Identity, IdentityError};
+use crate::plan::{Files, RelativePath};
+use crate::provider::Provider;
+use crate::reason::{Explained, Explanation, Reason, chain};
+use crate::render::{RenderError, render};
+use crate::secrets::{FetchError, fetch};
+use crate::spec::SpecError;
+use crate::telemetry::{MountRecord, Outcome, Stage};
+use crate::volume::{self, TargetPath, VolumeError, Volumes};
+
+/// The pipeline of one cloud.
+pub struct Mounter<P> {
+    provider: P,
+    identity: Identity,
+    writing: Writing,
+    limits: Limits,
+}
+
+/// Who writes the files.
+pub enum Writing {
+    /// We do, below kubelet's directory.
+    Provider(Arc<Volumes>),
+    /// The driver does, from our answer.
+    Driver,
+}
+
+/// What the driver is told of a mount.
+#[derive(Debug)]
+pub struct Mounted {
+    /// Every file with its version, in the order of paths.
+    pub versions: Vec<(RelativePath, String)>,
+    /// The files themselves, where the driver writes them.
+    pub files: Option<Files>,
+}
+
+impl<P: Provider> Mounter<P> {
+    pub fn new(provider: P, identity: Identity, writing: Writing, limits: Limits) -> Self {
+        Self { provider, identity, writing, limits }
+    }
+
+    /// Serves a mount, and ends by `deadline` whatever happens. A caller that goes away drops the future: then nothing more
+    /// is asked of anyone and nothing more is written.
+    ///
+    /// # Errors
+    /// The cause, with a final gRPC code. The volume is as it was before.
+    pub async fn mount(&self, request: MountRequest, deadline: Instant) -> Result<Mounted, MountError> {
+        let record = MountRecord::start(&request.pod, &request.class);
+        let budget = deadline.saturating_duration_since(Instant::now());
+        let result = match tokio::time::timeout_at(deadline, self.run(request, deadline, &record)).await {
+            Ok(result) => result,
+            Err(_) => Err(MountError::BudgetSpent { stage: record.stage(), budget }),
+        };
+        match &result {
+            Ok((_, outcome)) => record.finish(*outcome),
+            Err(error) => record.fail(error.reason(), &chain(error)),
+        }
+        result.map(|(mounted, _)| mounted)
+    }
+
+    async fn run(
+        &self,
+        request: MountRequest,
+        deadline: Instant,
+        record: &MountRecord,
+    ) -> Result<(Mounted, Outcome), MountError> {
+        let target = TargetPath::parse(&request.target_path, &request.pod.uid)?;
+        record.volume(target.volume());
+        let class = self.provider.parse(&request.parameters, request.default_permission, &self.limits)?;
+        let audience = self.provider.audience(&class);
+
+        record.enter(Stage::Identity);
+        let token = request.token(audience)?;
+        let principal = self.identity.prove(&request.pod, token, audience, deadline).await?;
+
+        record.enter(Stage::Credentials);
+        let plan =
+            self.provider.plan(class, &principal).await.map_err(|error| MountError::Plan(Explanation::of(error)))?;
+        record.warnings(&plan.warnings);
+        let credentials = self.provider.credentials(&principal);
+        let volume = match &self.writing {
+            // Looked at before AWS is asked, so that a wrong target costs nothing; closed again while AWS is awaited.
+            Writing::Provider(volumes) => Some((volumes, volumes.find(target).await?)),
+            Writing::Driver => None,
+        };
+
+        record.enter(Stage::Secrets);
+        let values = fetch(self.provider.backend(), &credentials, &plan, self.limits.max_value_bytes).await?;
+
+        record.enter(Stage::Render);
+        let files = render(&plan, &values, self.limits.max_value_bytes, self.limits.max_mount_bytes)?;
+        drop(values);
+
+        record.enter(Stage::Volume);
+        let versions = files.iter().map(|(path, file)| (path.clone(), file.version.clone())).collect();
+        let Some((volumes, volume)) = volume else {
+            return Ok((Mounted { versions, files: Some(files) }, Outcome::Answered));
+        };
+        let outcome = match volumes.replace(volume, files).await? {
+            volume::Outcome::Changed => Outcome::Changed,
+            volume::Outcome::Unchanged => Outcome::Unchanged,
+        };
+        Ok((Mounted { versions, files: None }, outcome))
+    }
+}
+
+/// Why a mount failed. Each room's own error says it; only what no room can know is added here.
+#[derive(Debug, thiserror::Error)]
+pub enum MountError {
+    #[error(transparent)]
+    Request(#[from] InvalidRequest),
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Plan(Explanation),
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    #[error(transparent)]
+    Render(#[from] RenderError),
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
+    #[error("the mount was not done within its {} s, which went by while {stage}; look at what that waits for, or raise --mount-deadline", budget.as_secs_f32().round())]
+    BudgetSpent { stage: Stage, budget: Duration },
+    #[error("the provider on this node is shutting down; kubelet tries again, and its successor serves")]
+    ShuttingDown,
+}
+
+impl Explained for MountError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Request(error) => error.reason(),
+            Self::Spec(error) => error.reason(),
+            Self::Identity(error) => error.reason(),
+            Self::Plan(error) => error.reason(),
+            Self::Fetch(error) => error.reason(),
+            Self::Render(error) => error.reason(),
+            Self::Volume(error) => error.reason(),
+            Self::BudgetSpent { .. } => Reason::BudgetSpent,
+            Self::ShuttingDown => Reason::ShuttingDown,
+        }
+    }
+}

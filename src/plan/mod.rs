@@ -1,0 +1,64 @@
+//! What is to be mounted: the typed words that every room below `spec` shares.
+//!
+//! `spec` makes a [`SecretPlan`] from a class; `secrets` fetches what it names, `render` turns values into files, `volume`
+//! writes those. Everything here is checked when it is made, so nobody who receives it checks again. It is data without
+//! behaviour, names no room, and so may be named by all of them.
+
+#[cfg(feature = "aws")]
+pub mod aws;
+mod files;
+mod jmespath;
+mod path;
+mod permission;
+
+pub use files::{File, Files};
+pub use jmespath::{InvalidJmesPath, JmesPath};
+pub use path::{InvalidPath, RelativePath};
+pub use permission::{FilePermission, InvalidPermission};
+
+use std::fmt::{Debug, Display};
+use std::hash::Hash;
+
+/// Where one secret value is kept: the whole question that a backend can be asked, so that equal addresses are asked once.
+/// It displays as a person would name it in an error, and never holds a value.
+pub trait Address: Clone + Eq + Hash + Debug + Display + Send + Sync + 'static {
+    /// What a set of credentials is good for, such as a Region.
+    type Place: Clone + Eq + Hash + Debug + Display + Send + Sync + 'static;
+
+    fn place(&self) -> &Self::Place;
+}
+
+/// Everything one mount asks for. At least one object; no two files of which one would have to be the other's directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretPlan<A> {
+    pub objects: Vec<Object<A>>,
+    /// What is wrong with the class without stopping the mount, each a sentence for its author.
+    pub warnings: Vec<String>,
+}
+
+/// One entry of a class: a secret and the files it becomes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object<A> {
+    /// Place in the class, counted from 1 as people do.
+    pub position: usize,
+    pub address: A,
+    /// In the order they are written; where two have one path, the later replaces the earlier.
+    pub files: Vec<PlannedFile>,
+}
+
+/// One file and what of the secret goes into it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedFile {
+    pub path: RelativePath,
+    pub permission: FilePermission,
+    pub content: Content,
+}
+
+/// What of a secret goes into a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// Its bytes, unchanged.
+    Whole,
+    /// What an expression selects from its JSON.
+    JmesPath(JmesPath),
+}

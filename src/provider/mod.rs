@@ -1,0 +1,51 @@
+//! One cloud, as the pipeline sees it: its socket, its grammar, its way to credentials and its stores.
+//!
+//! The pipeline is generic over this, so that another cloud is another implementation beside `aws` and nothing above
+//! changes. An implementation only puts together what its folders under `spec`, `credentials` and `secrets` hold.
+
+#[cfg(feature = "aws")]
+pub mod aws;
+
+use async_trait::async_trait;
+
+use crate::config::Limits;
+use crate::identity::Principal;
+use crate::plan::{Address, FilePermission, SecretPlan};
+use crate::reason::Explained;
+use crate::secrets::{CredentialSource, SecretBackend};
+use crate::spec::{Parameters, SpecError};
+
+#[async_trait]
+pub trait Provider: Send + Sync + 'static {
+    /// Name of the socket in the driver's directory: the driver appends `.sock` to the class's `provider`.
+    const SOCKET: &'static str;
+
+    /// A class whose text is right, and which may leave open what depends on the pod's node.
+    type Class: Send;
+    type Address: Address;
+    type Backend: SecretBackend<Address = Self::Address>;
+    type Credentials: CredentialSource<
+            Place = <Self::Address as Address>::Place,
+            Credentials = <Self::Backend as SecretBackend>::Credentials,
+        >;
+    type Error: Explained;
+
+    /// Reads a class. Asks nobody.
+    fn parse(
+        &self,
+        parameters: &Parameters,
+        default_permission: FilePermission,
+        limits: &Limits,
+    ) -> Result<Self::Class, SpecError>;
+
+    /// The audience of the token that a class needs.
+    fn audience<'a>(&self, class: &'a Self::Class) -> &'a str;
+
+    /// Settles what a class leaves open, for a pod that is proved.
+    async fn plan(&self, class: Self::Class, principal: &Principal) -> Result<SecretPlan<Self::Address>, Self::Error>;
+
+    /// The credentials that a principal can have. Nothing is asked before they are needed.
+    fn credentials(&self, principal: &Principal) -> Self::Credentials;
+
+    fn backend(&self) -> &Self::Backend;
+}

@@ -1,0 +1,118 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::plan::FilePermission;
+use crate::secrets::SecretValue;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Name(&'static str);
+
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "secret {:?}", self.0)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Nowhere;
+
+impl std::fmt::Display for Nowhere {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("nowhere")
+    }
+}
+
+impl Address for Name {
+    type Place = Nowhere;
+
+    fn place(&self) -> &Nowhere {
+        &Nowhere
+    }
+}
+
+/// Renders one secret through `expressions`, each into a file of its own name.
+fn pick_all(secret: &str, expressions: &[&str], max: usize) -> Result<Vec<String>, RenderError> {
+    let file = |(index, expression): (usize, &&str)| PlannedFile {
+        path: format!("file-{index:03}").parse().expect("valid"),
+        permission: FilePermission::from_mode(0o644).0,
+        content: Content::JmesPath(expression.parse().expect("valid expression")),
+    };
+    let files = expressions.iter().enumerate().map(file).collect();
+    let plan = SecretPlan { objects: vec![Object { position: 1, address: Name("shop/db"), files }], warnings: vec![] };
+    let value = SecretValue { content: SecretBytes::from(secret.to_owned()), version: "v1".into() };
+    let files = render(&plan, &Values::from([(Name("shop/db"), value)]), max, max)?;
+    Ok(files.into_values().map(|file| String::from_utf8(file.content.expose().to_vec()).expect("UTF-8")).collect())
+}
+
+#[test]
+fn scalars_keep_their_spelling() {
+    let secret = r#"{"s": "x\ty", "i": 5432, "f": 1.10, "e": 1e3, "big": 12345678901234567890123, "neg": -0, "t": true,
+        "in \"a\" 9 string": "1.50", "list": [1.0, {"k": 2.50}], "dup": 1.00, "dup": 2.00}"#;
+    let read =
+        pick_all(secret, &["s", "i", "f", "e", "big", "neg", "t", "list", "list[1].k", "dup", "length(list)"], 1000);
+    let expected = [
+        "x\ty",
+        "5432",
+        "1.10",
+        "1e3",
+        "12345678901234567890123",
+        "-0",
+        "true",
+        r#"[1.0,{"k":2.50}]"#,
+        "2.50",
+        "2.00",
+        "2",
+    ];
+    assert_eq!(read.expect("rendered"), expected);
+}
+
+#[test]
+fn a_misspelt_key_is_answered_with_the_nearest_ones() {
+    let error = pick_all(r#"{"username": "u", "password": "p", "host": "h"}"#, &["usrname"], 100).expect_err("missing");
+    assert_eq!(error.reason(), Reason::JsonKeyNotFound);
+    let text = error.to_string();
+    assert!(
+        text.starts_with(r#"key "usrname" is not in secret "shop/db" (object 1, file "file-000"); it has "username","#),
+        "{text}"
+    );
+    assert!(!text.contains("\"u\"") && !text.contains("\"p\""), "{text}");
+}
+
+#[test]
+fn a38_what_is_no_json_is_named_without_being_quoted() {
+    let deep = "[".repeat(10_000);
+    for secret in ["hunter2", "{\"a\": hunter2}", "", "{\"a\": NaN}", "\"\\ud800\"", "{} {}", &deep] {
+        let error = pick_all(secret, &["a"], 100).expect_err(secret);
+        assert_eq!(error.reason(), Reason::NotJson);
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+    assert_eq!(pick_all("\u{feff}{\"a\": \"b\"}", &["a"], 100).expect("a byte order mark is skipped"), ["b"]);
+}
+
+#[test]
+fn a10_an_expression_cannot_multiply_a_secret_beyond_the_limit() {
+    let twice = "[@,@]".to_owned() + &"|[@,@]".repeat(18);
+    let error = pick_all("\"xxxxxxxx\"", &[&twice], 100_000).expect_err("too large");
+    assert_eq!(error.reason(), Reason::LimitExceeded);
+}
+
+proptest! {
+    #[test]
+    fn every_number_comes_out_as_it_went_in(numbers in proptest::collection::vec("-?(0|[1-9][0-9]{0,25})(\\.[0-9]{1,8})?([eE][+-]?[0-9]{1,2})?", 1..8)) {
+        let secret = format!("{{\"list\": [{}]}}", numbers.join(", "));
+        let expressions: Vec<String> = (0..numbers.len()).map(|index| format!("list[{index}]")).collect();
+        let expressions: Vec<&str> = expressions.iter().map(String::as_str).collect();
+        prop_assert_eq!(pick_all(&secret, &expressions, 1000).expect("rendered"), numbers);
+    }
+
+    #[test]
+    fn text_comes_out_as_it_went_in(text in "\\PC{0,40}|[\\x00-\\x1f\"\\\\]{0,10}") {
+        let secret = serde_json::json!({ "key": text }).to_string();
+        prop_assert_eq!(pick_all(&secret, &["key"], 1000).expect("rendered"), [text]);
+    }
+
+    #[test]
+    fn no_text_makes_the_reader_panic(text in "[\\[\\]{}\":,0-9eE.+\\- truefalsn\\\\]{0,60}|\\PC{0,40}") {
+        let _ = pick_all(&text, &["a", "@", "[0]"], 1000);
+    }
+}

@@ -1,0 +1,116 @@
+//! One entry of `objects` as it is written, before anything is checked.
+//!
+//! Keys match without regard to case, as in the official provider; the last of equal keys wins. Keys that are not known are
+//! kept by name, so that a typo can be pointed out.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+
+#[derive(Debug, Default)]
+pub struct RawObject {
+    pub object_name: Option<String>,
+    pub object_type: Option<String>,
+    pub object_alias: Option<String>,
+    pub object_version: Option<String>,
+    pub object_version_label: Option<String>,
+    pub file_permission: Option<String>,
+    pub jmes_path: Option<Vec<Option<RawJmesPath>>>,
+    pub has_failover_object: bool,
+    pub unknown_keys: Vec<String>,
+}
+
+#[derive(Debug, Default)]
+pub struct RawJmesPath {
+    pub path: Option<String>,
+    pub object_alias: Option<String>,
+    pub file_permission: Option<String>,
+    pub unknown_keys: Vec<String>,
+}
+
+/// A map whose keys are read one by one, in lower case.
+trait ReadKeys: Default {
+    const EXPECTED: &'static str;
+
+    fn read_key<'de, M: MapAccess<'de>>(&mut self, key: &str, map: &mut M) -> Result<bool, M::Error>;
+    fn unknown(&mut self, key: String);
+}
+
+impl ReadKeys for RawObject {
+    const EXPECTED: &'static str = "an object with objectName and objectType";
+
+    fn read_key<'de, M: MapAccess<'de>>(&mut self, key: &str, map: &mut M) -> Result<bool, M::Error> {
+        match key {
+            "objectname" => self.object_name = map.next_value()?,
+            "objecttype" => self.object_type = map.next_value()?,
+            "objectalias" => self.object_alias = map.next_value()?,
+            "objectversion" => self.object_version = map.next_value()?,
+            "objectversionlabel" => self.object_version_label = map.next_value()?,
+            "filepermission" => self.file_permission = map.next_value()?,
+            "jmespath" => self.jmes_path = map.next_value()?,
+            "failoverobject" => {
+                // Without a name it is as good as absent, as in the official provider.
+                let failover = map.next_value::<Option<Self>>()?;
+                let name = failover.and_then(|failover| failover.object_name);
+                self.has_failover_object = name.is_some_and(|name| !name.is_empty());
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn unknown(&mut self, key: String) {
+        self.unknown_keys.push(key);
+    }
+}
+
+impl ReadKeys for RawJmesPath {
+    const EXPECTED: &'static str = "an entry with path and objectAlias";
+
+    fn read_key<'de, M: MapAccess<'de>>(&mut self, key: &str, map: &mut M) -> Result<bool, M::Error> {
+        match key {
+            "path" => self.path = map.next_value()?,
+            "objectalias" => self.object_alias = map.next_value()?,
+            "filepermission" => self.file_permission = map.next_value()?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn unknown(&mut self, key: String) {
+        self.unknown_keys.push(key);
+    }
+}
+
+struct KeyVisitor<T>(std::marker::PhantomData<T>);
+
+impl<'de, T: ReadKeys> Visitor<'de> for KeyVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(T::EXPECTED)
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<T, M::Error> {
+        let mut read = T::default();
+        while let Some(key) = map.next_key::<String>()? {
+            if !read.read_key(&key.to_ascii_lowercase(), &mut map)? {
+                map.next_value::<IgnoredAny>()?;
+                read.unknown(key);
+            }
+        }
+        Ok(read)
+    }
+}
+
+impl<'de> Deserialize<'de> for RawObject {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(KeyVisitor(std::marker::PhantomData))
+    }
+}
+
+impl<'de> Deserialize<'de> for RawJmesPath {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(KeyVisitor(std::marker::PhantomData))
+    }
+}

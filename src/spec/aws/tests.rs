@@ -1,0 +1,275 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::reason::{Explained as _, Reason};
+
+const DEFAULT: u32 = 0o644;
+
+fn parse_with(parameters: &[(&str, &str)]) -> Result<Class, SpecError> {
+    let parameters = parameters.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+    Class::parse(&parameters, FilePermission::from_mode(DEFAULT).0, &Limits::DEFAULT)
+}
+
+fn parse(objects: &str) -> Result<Class, SpecError> {
+    parse_with(&[("objects", objects), ("region", "eu-west-1")])
+}
+
+fn plan(objects: &str) -> SecretPlan<StoredSecret> {
+    let region = "eu-west-1".parse().expect("a Region");
+    parse(objects).unwrap_or_else(|error| panic!("{objects}: {error}")).plan(region).expect("same Region")
+}
+
+/// Every file as `path mode`, in the order of the class.
+fn files(objects: &str) -> Vec<String> {
+    let files = plan(objects).objects.into_iter().flat_map(|object| object.files);
+    files.map(|file| format!("{} {}", file.path, file.permission)).collect()
+}
+
+fn reason_of(objects: &str) -> Reason {
+    parse(objects).expect_err(objects).reason()
+}
+
+#[test]
+fn a_class_of_the_official_documentation_is_read() {
+    let plan = plan(
+        r#"
+        - objectName: "MySecret"
+          objectType: "secretsmanager"
+          objectAlias: "my-secret.json"
+          filePermission: "0400"
+          jmesPath:
+              - path: "username"
+                objectAlias: "user"
+              - path: "password"
+                objectAlias: "pass"
+                filePermission: "0440"
+        "#,
+    );
+    let object = &plan.objects[0];
+    assert_eq!(object.address.to_string(), r#"secret "MySecret" in eu-west-1"#);
+    assert_eq!(object.address.revision, Revision::Stage("AWSCURRENT".into()));
+    let files: Vec<_> = object.files.iter().map(|file| format!("{} {}", file.path, file.permission)).collect();
+    assert_eq!(files, ["my-secret.json 0400", "user 0400", "pass 0440"]);
+    assert!(plan.warnings.is_empty(), "{:?}", plan.warnings);
+}
+
+#[test]
+fn keys_of_objects_match_in_any_case_and_null_is_absent() {
+    let files = files("- {OBJECTNAME: a, ObjectType: secretsmanager, objectalias: null, FILEPERMISSION: '0600'}");
+    assert_eq!(files, ["a 0600"]);
+}
+
+#[test]
+fn names_become_file_names_by_path_translation() {
+    let name = |translation: &str, name: &str| {
+        let objects = format!("- {{objectName: {name}, objectType: secretsmanager}}");
+        parse_with(&[("objects", &objects), ("pathTranslation", translation)])
+            .map(|class| class.objects[0].files[0].path.to_string())
+            .map_err(|error| error.reason())
+    };
+    assert_eq!(name("", "/shop/db"), Ok("_shop_db".into()));
+    assert_eq!(name("+", "shop/db"), Ok("shop+db".into()));
+    assert_eq!(name("False", "/shop/db"), Ok("shop/db".into()));
+    assert_eq!(name("FALSE", "shop/db"), Ok("shop/db".into()));
+    assert_eq!(name("/", "shop/db"), Ok("shop/db".into()));
+    assert_eq!(name("--", "shop/db"), Err(Reason::InvalidParameter));
+    assert_eq!(name("é", "shop/db"), Err(Reason::InvalidParameter));
+}
+
+#[test]
+fn a02_translation_cannot_make_a_path_that_leaves_the_volume() {
+    for (translation, name) in
+        [(".", "//"), (".", "//x"), (".", "/"), ("False", "../x"), ("False", "a/../../x"), ("False", "/"), ("/", "/x")]
+    {
+        let objects = format!("- {{objectName: '{name}', objectType: secretsmanager}}");
+        let error = parse_with(&[("objects", &objects), ("pathTranslation", translation)]).expect_err(name);
+        assert_eq!(error.reason(), Reason::InvalidFileName, "{translation} {name}: {error}");
+    }
+}
+
+#[test]
+fn a01_a03_hostile_aliases_are_refused_with_the_object_named() {
+    for alias in ["..", ".", "..data", "..x", "..2026_01_01_00_00_00.1", "a\\nb", "a\\0b", "\\u007f"] {
+        for objects in [
+            format!("- {{objectName: secret-a, objectType: secretsmanager, objectAlias: \"{alias}\"}}"),
+            format!(
+                "- {{objectName: secret-a, objectType: secretsmanager, jmesPath: [{{path: a, objectAlias: \"{alias}\"}}]}}"
+            ),
+        ] {
+            let error = parse(&objects).expect_err(alias);
+            assert_eq!(error.reason(), Reason::InvalidFileName, "{objects}: {error}");
+            assert!(error.to_string().contains("\"secret-a\" (object 1)"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a05_a_region_that_could_leave_aws_is_refused() {
+    for region in ["x.attacker.tld/#", "us-east-1\r\nHost: x", "us-east-1@x", "EU-WEST-1", "no-where-1"] {
+        let error = parse_with(&[("objects", "- {objectName: a, objectType: secretsmanager}"), ("region", region)]);
+        assert_eq!(error.expect_err(region).reason(), Reason::InvalidParameter);
+    }
+}
+
+#[test]
+fn versions_and_labels_become_one_revision() {
+    let revision = |more: &str| {
+        plan(&format!("- {{objectName: a, objectType: secretsmanager{more}}}")).objects.remove(0).address.revision
+    };
+    assert_eq!(revision(""), Revision::Stage("AWSCURRENT".into()));
+    assert_eq!(revision(", objectVersionLabel: AWSPREVIOUS"), Revision::Stage("AWSPREVIOUS".into()));
+    assert_eq!(revision(", objectVersion: 1"), Revision::Version { id: "1".into(), stage: None });
+    assert_eq!(
+        revision(", objectVersion: x, objectVersionLabel: L"),
+        Revision::Version { id: "x".into(), stage: Some("L".into()) }
+    );
+}
+
+#[test]
+fn the_type_may_come_from_the_arn_and_must_agree_with_it() {
+    let arn = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:shop/db-AbCdEf";
+    assert_eq!(
+        files(&format!("- objectName: {arn}")),
+        ["arn:aws:secretsmanager:eu-west-1:111122223333:secret:shop_db-AbCdEf 0644"]
+    );
+    for (objects, problem) in [
+        ("- objectName: a".to_owned(), "no objectType"),
+        ("- {objectName: a, objectType: ssm}".into(), "unknown objectType"),
+        ("- {objectName: a, objectType: SecretsManager}".into(), "unknown objectType"),
+        (format!("- {{objectName: '{arn}', objectType: ssmparameter}}"), "contradicts"),
+        ("- objectName: 'arn:aws:s3:::bucket'".into(), "ARN of s3"),
+        ("- objectName: 'arn:aws:s3:eu-west-1:1:bucket'".into(), "ARN of s3"),
+        ("- objectName: 'arn:aws:secretsmanager'".into(), "not a whole ARN"),
+    ] {
+        let error = parse(&objects).expect_err(&objects);
+        assert!(error.to_string().contains(problem), "{error}");
+    }
+}
+
+#[test]
+fn an_arn_of_another_region_is_refused_with_what_to_write() {
+    let class = parse("- objectName: 'arn:aws:secretsmanager:us-east-1:111122223333:secret:a-AbCdEf'").expect("valid");
+    let error = class.plan("eu-west-1".parse().expect("a Region")).expect_err("another Region");
+    assert!(error.to_string().contains("set `region: us-east-1`"), "{error}");
+}
+
+#[test]
+fn objects_that_the_official_provider_takes_for_the_same_are_refused() {
+    let object = |more: &str| format!("- {{objectName: a, objectType: secretsmanager{more}}}\n");
+    for (first, second) in [
+        ("", ""),
+        (", objectAlias: x", ", objectAlias: x"),
+        (", objectVersionLabel: l", ", objectVersionLabel: l"),
+        (", objectAlias: x, objectVersionLabel: l", ", objectAlias: x, objectVersionLabel: l"),
+    ] {
+        assert_eq!(reason_of(&(object(first) + &object(second))), Reason::DuplicateFile, "{first} {second}");
+    }
+    assert_eq!(files(&(object("") + &object(", objectAlias: x"))).len(), 2);
+    assert_eq!(
+        reason_of(
+            "- {objectName: a, objectType: secretsmanager, objectAlias: x, jmesPath: [{path: p, objectAlias: x}]}"
+        ),
+        Reason::DuplicateFile
+    );
+}
+
+#[test]
+fn a04_one_path_twice_is_a_warning_and_a_file_as_directory_is_refused() {
+    let same = "- {objectName: a, objectType: secretsmanager, jmesPath: [{path: p, objectAlias: a}]}";
+    let plan = plan(same);
+    assert_eq!(plan.warnings.len(), 1, "{:?}", plan.warnings);
+    let nested = "- {objectName: a, objectType: secretsmanager}\n- {objectName: a/b/c, objectType: secretsmanager}";
+    let error = parse_with(&[("objects", nested), ("pathTranslation", "False")]).expect_err("a is a file");
+    assert_eq!(error.reason(), Reason::DuplicateFile);
+    assert!(error.to_string().contains("\"a\" of object 1"), "{error}");
+    // The official provider reads only the last of equal keys.
+    assert_eq!(files("- {objectName: x, objectName: b, objectType: secretsmanager}"), ["b 0644"]);
+}
+
+#[test]
+fn a15_special_bits_are_dropped_with_a_warning_and_other_texts_refused() {
+    let plan = plan("- {objectName: a, objectType: secretsmanager, filePermission: '4755'}");
+    assert_eq!(plan.objects[0].files[0].permission.mode(), 0o755);
+    assert_eq!(plan.warnings.len(), 1, "{:?}", plan.warnings);
+    for permission in ["'644'", "'00644'", "'0888'", "rw-r--r--", "'-644'", "420"] {
+        let objects = format!("- {{objectName: a, objectType: secretsmanager, filePermission: {permission}}}");
+        assert_eq!(reason_of(&objects), Reason::InvalidParameter, "{permission}");
+    }
+}
+
+#[test]
+fn f66_a_class_without_objects_is_refused() {
+    for objects in ["", "[]", "null", "# nothing"] {
+        assert_eq!(reason_of(objects), Reason::InvalidObjects, "{objects:?}");
+    }
+    assert_eq!(parse_with(&[]).expect_err("nothing").reason(), Reason::InvalidObjects);
+    for objects in ["- ", "- objectType: secretsmanager", "a: b", "- [", "- text", "- {objectName: [a]}"] {
+        assert_eq!(reason_of(objects), Reason::InvalidObjects, "{objects:?}");
+    }
+}
+
+#[test]
+fn a14_limits_are_named() {
+    let many: String = (0..501).map(|n| format!("- {{objectName: a{n}, objectType: secretsmanager}}\n")).collect();
+    let error = parse(&many).expect_err("too many");
+    assert_eq!(error.reason(), Reason::LimitExceeded);
+    assert!(
+        error.to_string().contains("501 objects; 500 is the limit") && error.to_string().contains("--max-objects"),
+        "{error}"
+    );
+    let long = format!("# {}", "x".repeat(256 * 1024));
+    assert_eq!(reason_of(&long), Reason::LimitExceeded);
+    let most: String = (0..500)
+        .map(|n| format!("- {{objectName: a{n}, objectType: secretsmanager, objectAlias: f{n}, objectVersion: v, objectVersionLabel: l, filePermission: '0400', jmesPath: [{{path: p, objectAlias: p{n}, filePermission: '0400'}}]}}\n"))
+        .collect();
+    assert_eq!(files(&most).len(), 1000, "the most objects with every key are within the parser's budget");
+}
+
+#[test]
+fn what_this_version_cannot_do_is_refused_and_not_ignored() {
+    let objects = ("objects", "- {objectName: a, objectType: secretsmanager}");
+    for parameter in [("usePodIdentity", "true"), ("usePodIdentity", "T"), ("failoverRegion", "us-east-1")] {
+        assert_eq!(parse_with(&[objects, parameter]).expect_err("refused").reason(), Reason::UnsupportedSetting);
+    }
+    assert!(parse_with(&[objects, ("usePodIdentity", "false"), ("failoverRegion", "")]).is_ok());
+    assert_eq!(
+        parse_with(&[objects, ("usePodIdentity", "yes")]).expect_err("no bool").reason(),
+        Reason::InvalidParameter
+    );
+    assert_eq!(
+        reason_of("- {objectName: a, objectType: secretsmanager, failoverObject: {objectName: b}}"),
+        Reason::UnsupportedSetting
+    );
+    assert_eq!(reason_of("- {objectName: a, objectType: ssmparameter}"), Reason::UnsupportedSetting);
+    assert!(parse("- {objectName: a, objectType: secretsmanager, failoverObject: {objectName: ''}}").is_ok());
+    assert!(parse("- {objectName: a, objectType: secretsmanager, failoverObject: null}").is_ok());
+}
+
+#[test]
+fn unknown_keys_are_pointed_out() {
+    let objects =
+        "- {objectName: a, objectType: secretsmanager, objectAlais: x, jmesPath: [{path: p, objectAlias: y, mode: 1}]}";
+    let class =
+        parse_with(&[("objects", objects), ("Region", "eu-west-1"), ("secretProviderClass", "x")]).expect("read");
+    assert_eq!(class.warnings.len(), 3, "{:?}", class.warnings);
+}
+
+proptest! {
+    #[test]
+    fn accepted_classes_hold_only_safe_paths(
+        objects in "(- \\{objectName: [a./\\\\-]{1,6}, objectType: secretsmanager, objectAlias: ['\"]?[a./]{0,6}['\"]?\\}\n){1,4}",
+        translation in "False|_|\\.|/|",
+    ) {
+        let Ok(class) = parse_with(&[("objects", &objects), ("pathTranslation", &translation)]) else { return Ok(()) };
+        let paths: Vec<&RelativePath> = class.objects.iter().flat_map(|entry| &entry.files).map(|file| &file.path).collect();
+        for path in &paths {
+            prop_assert!(!path.as_str().split('/').any(|element| element == ".." || element == "." || element.is_empty()));
+            prop_assert!(!paths.iter().any(|other| path.is_parent_of(other)));
+        }
+    }
+
+    #[test]
+    fn no_text_makes_the_parser_panic(objects in "([-a-zA-Z:{}\\[\\],'\"\n ]|\\PC){0,100}", other in "\\PC{0,12}") {
+        let _ = parse_with(&[("objects", &objects), ("pathTranslation", &other), ("region", &other)]);
+    }
+}

@@ -1,0 +1,57 @@
+//! Where log lines go and which are written.
+
+use std::io;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::config::LogFormat;
+
+/// Libraries that print requests and answers at `debug` and `trace`; they stay at `info` whatever is asked for.
+const CAPPED: [&str; 12] = [
+    "aws_config",
+    "aws_runtime",
+    "aws_sdk_secretsmanager",
+    "aws_sdk_sts",
+    "aws_smithy_http_client",
+    "aws_smithy_runtime",
+    "aws_smithy_runtime_api",
+    "h2",
+    "hyper",
+    "hyper_util",
+    "kube_client",
+    "rustls",
+];
+
+/// Sends log lines to standard error from now on.
+///
+/// # Errors
+/// A level that is neither a level nor a filter, in words that say what is.
+pub fn start(level: &str, format: LogFormat) -> anyhow::Result<()> {
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter(level)?).with_writer(io::stderr);
+    match format {
+        LogFormat::Json => {
+            subscriber.json().flatten_event(true).with_current_span(false).with_span_list(false).finish().try_init()?
+        }
+        LogFormat::Text => subscriber.with_ansi(false).finish().try_init()?,
+    }
+    Ok(())
+}
+
+/// What is logged at a level.
+///
+/// # Errors
+/// See [`start`].
+pub fn filter(level: &str) -> anyhow::Result<EnvFilter> {
+    const HELP: &str = "write error, warn, info, debug or trace, or a filter such as secretmount=debug";
+    let mut filter = EnvFilter::try_new(level).map_err(|_| anyhow::anyhow!("--log-level {level:?}: {HELP}"))?;
+    // A single unknown word would be a filter for a target of that name, and nothing else would be logged.
+    let is_word = level.chars().all(char::is_alphanumeric);
+    if is_word && level.parse::<tracing::level_filters::LevelFilter>().is_err() {
+        anyhow::bail!("--log-level {level:?}: {HELP}");
+    }
+    for library in CAPPED {
+        filter = filter.add_directive(format!("{library}=info").parse()?);
+    }
+    Ok(filter)
+}

@@ -1,0 +1,7 @@
+//! Logs, and nothing else: what is told to people must never decide what happens.
+
+mod logs;
+mod record;
+
+pub use logs::start;
+pub use record::{MountRecord, Outcome, Stage};

@@ -1,0 +1,133 @@
+//! One line for each mount.
+
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tracing::{debug, info, warn};
+
+use crate::clock::Instant;
+use crate::identity::ClaimedPod;
+use crate::reason::Reason;
+
+/// Where in the pipeline a mount is; reads on after "while ".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    Spec,
+    Identity,
+    Credentials,
+    Secrets,
+    Render,
+    Volume,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Spec => "reading the class",
+            Self::Identity => "proving the pod's token",
+            Self::Credentials => "settling the Region and the volume",
+            Self::Secrets => "getting credentials and secrets",
+            Self::Render => "making the files",
+            Self::Volume => "writing the volume",
+        })
+    }
+}
+
+/// How a mount ended well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// We wrote, and readers see something new.
+    Changed,
+    /// There was nothing to write.
+    Unchanged,
+    /// The driver got the files.
+    Answered,
+}
+
+/// Writes its line when it is dropped, so that callers who hang up are seen too.
+pub struct MountRecord {
+    pod: ClaimedPod,
+    class: String,
+    started: Instant,
+    state: Mutex<State>,
+}
+
+struct State {
+    stage: Stage,
+    volume: String,
+    warnings: Vec<String>,
+    end: End,
+}
+
+enum End {
+    Cancelled,
+    Done(Outcome),
+    Failed(Reason, String),
+}
+
+impl MountRecord {
+    pub fn start(pod: &ClaimedPod, class: &str) -> Self {
+        let state = State { stage: Stage::Spec, volume: String::new(), warnings: Vec::new(), end: End::Cancelled };
+        Self { pod: pod.clone(), class: class.into(), started: Instant::now(), state: Mutex::new(state) }
+    }
+
+    pub fn enter(&self, stage: Stage) {
+        self.state().stage = stage;
+    }
+
+    pub fn stage(&self) -> Stage {
+        self.state().stage
+    }
+
+    pub fn volume(&self, name: &str) {
+        self.state().volume = name.into();
+    }
+
+    /// What is wrong with the class without stopping the mount.
+    pub fn warnings(&self, warnings: &[String]) {
+        self.state().warnings = warnings.to_vec();
+    }
+
+    pub fn finish(self, outcome: Outcome) {
+        self.state().end = End::Done(outcome);
+    }
+
+    pub fn fail(self, reason: Reason, error: &str) {
+        self.state().end = End::Failed(reason, error.into());
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The fields that every line has.
+macro_rules! line {
+    ($level:ident, $record:expr, $state:expr, $($rest:tt)+) => {
+        $level!(
+            pod_namespace = $record.pod.namespace, pod_name = $record.pod.name, pod_uid = $record.pod.uid,
+            service_account = $record.pod.service_account, secret_provider_class = $record.class,
+            volume = $state.volume, duration_ms = $record.started.elapsed().as_millis() as u64, $($rest)+
+        )
+    };
+}
+
+impl Drop for MountRecord {
+    fn drop(&mut self) {
+        let state = self.state();
+        match &state.end {
+            // An unchanged refresh of every volume of a node once a minute would be noise.
+            End::Done(Outcome::Unchanged) => line!(debug, self, state, changed = false, "mount unchanged"),
+            End::Done(outcome) => {
+                for warning in &state.warnings {
+                    line!(warn, self, state, warning, "class needs attention");
+                }
+                line!(info, self, state, changed = true, driver_writes = *outcome == Outcome::Answered, "mounted");
+            }
+            End::Failed(reason, error) => {
+                line!(warn, self, state, grpc_code = ?reason.code(), reason = reason.as_str(), error, "mount failed");
+            }
+            End::Cancelled => line!(warn, self, state, stage = %state.stage, "the caller gave up on a mount"),
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The atomic layout: prepare beside it, change over in one step, then clear away.
+//!
+//! Whatever happens before the one rename changes nothing that a reader sees; whatever is left undone after it, the next
+//! call does, also when nothing has changed by then.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::{OsStr, OsString};
+use std::io::Write as _;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, fchmod, openat2, symlinkat, unlinkat};
+use rustix::io::Errno;
+
+use super::directory::{
+    ASIDE, confined, is_random_name, link_value, make_directory, names, random_name, remove, type_of,
+};
+use super::record::{self, Record};
+use super::target::touch;
+use super::{Outcome, Step as _, VolumeError, directory};
+use crate::plan::{File, Files, RelativePath};
+
+const DATA: &str = "..data";
+/// Prefixes of names that only we make. Each is followed by random digits.
+const GENERATION: &str = "..generation-";
+const LINK: &str = "..link-";
+
+/// Most entries of a volume that are looked at: ours have far fewer, whatever else is there.
+const MAX_ENTRIES: usize = 20_000;
+
+/// Makes `files` the content of the volume.
+///
+/// `given_up` is asked before each file and right before the rename; once it says yes nothing more is written.
+///
+/// # Errors
+/// The first step that fails; what it had prepared is removed, and readers still see the earlier set.
+pub fn replace(volume: &OwnedFd, files: &Files, given_up: &dyn Fn() -> bool) -> Result<Outcome, VolumeError> {
+    if given_up() {
+        return Err(VolumeError::GivenUp);
+    }
+    let current = current_generation(volume)?;
+    let record = Record::read(volume).filter(|record| Some(OsStr::new(&record.generation)) == current.as_deref());
+    if let Some(record) = record.filter(|record| record.has_content_of(files)) {
+        if !record.has_versions_of(files) {
+            Record::of(files, &record.generation).write(volume)?;
+        }
+        link_names(volume, files, &HashMap::new())?;
+        sweep(volume, files, OsStr::new(&record.generation))?;
+        touch(volume)?;
+        return Ok(Outcome::Unchanged);
+    }
+
+    let generation = random_name(GENERATION);
+    change_over(volume, files, &generation, given_up).inspect_err(|_| remove(volume, &generation))?;
+    // From here on readers see the new set. What fails now is said, and made up for by the next call.
+    link_names(volume, files, &HashMap::new())?;
+    sweep(volume, files, &generation)?;
+    Ok(Outcome::Changed)
+}
+
+fn change_over(
+    volume: &OwnedFd,
+    files: &Files,
+    generation: &OsStr,
+    given_up: &dyn Fn() -> bool,
+) -> Result<(), VolumeError> {
+    stage(volume, files, generation, given_up)?;
+    // Plain files of another writer keep their place until the new set can be seen, so that no reader meets a gap.
+    let occupied = occupied_names(volume, files)?;
+    link_names(volume, files, &occupied)?;
+    Record::of(files, &generation.to_string_lossy()).write(volume)?;
+
+    let temporary = random_name(LINK);
+    symlinkat(generation, volume, &temporary).step("linking the new set")?;
+    if given_up() {
+        let _ = unlinkat(volume, &temporary, AtFlags::empty());
+        return Err(VolumeError::GivenUp);
+    }
+    directory::replace(volume, &temporary, OsStr::new(DATA)).step("changing over to the new set")
+}
+
+/// Writes every file, with its final mode, into a directory that no name leads to yet.
+fn stage(volume: &OwnedFd, files: &Files, generation: &OsStr, given_up: &dyn Fn() -> bool) -> Result<(), VolumeError> {
+    let root = make_directory(volume, generation).step("making a directory for the new set")?;
+    for (path, file) in files {
+        if given_up() {
+            return Err(VolumeError::GivenUp);
+        }
+        write_file(&root, path, file).map_err(|error| match error.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::NOSPC | Errno::DQUOT) => {
+                VolumeError::NoSpace { bytes: files.values().map(|file| file.content.len()).sum(), files: files.len() }
+            }
+            _ => VolumeError::Io { step: "writing a file", error },
+        })?;
+    }
+    Ok(())
+}
+
+fn write_file(root: &OwnedFd, path: &RelativePath, file: &File) -> std::io::Result<()> {
+    let mut elements: Vec<&str> = path.elements().collect();
+    let name = elements.pop().unwrap_or_default();
+    let mut parent = root.try_clone()?;
+    for element in elements {
+        let element = OsStr::new(element);
+        parent = match make_directory(&parent, element) {
+            Err(Errno::EXIST) => directory::open_below(&parent, element)?,
+            other => other?,
+        };
+    }
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let opened = openat2(&parent, name, flags, Mode::from_raw_mode(0o600), confined())?;
+    let mut opened = std::fs::File::from(opened);
+    opened.write_all(file.content.expose())?;
+    // On the descriptor, where no umask applies, and before any name leads here.
+    fchmod(&opened, Mode::from_raw_mode(file.permission.mode()))?;
+    Ok(())
+}
+
+/// Where `..data` leads, if that is a name a generation can have: ours, or one of the driver's or kubelet's writer.
+fn current_generation(volume: &OwnedFd) -> Result<Option<OsString>, VolumeError> {
+    let value = link_value(volume, OsStr::new(DATA)).step("reading ..data")?;
+    Ok(value.filter(|name| is_generation(name)))
+}
+
+fn is_generation(name: &OsStr) -> bool {
+    // kubelet's AtomicWriter: the time as "..2006_01_02_15_04_05." and random digits
+    let of_atomic_writer = || {
+        let rest = name.as_bytes().strip_prefix(b"..")?;
+        let (time, random) = rest.split_at_checked(19)?;
+        let random = random.strip_prefix(b".")?;
+        let is_time = time.iter().enumerate().all(|(index, byte)| match index {
+            4 | 7 | 10 | 13 | 16 => *byte == b'_',
+            _ => byte.is_ascii_digit(),
+        });
+        (is_time && !random.is_empty() && random.iter().all(u8::is_ascii_digit)).then_some(())
+    };
+    is_random_name(name, GENERATION) || of_atomic_writer().is_some()
+}
+
+/// Visible names that something other than our link has, with what it is.
+fn occupied_names(volume: &OwnedFd, files: &Files) -> Result<HashMap<String, FileType>, VolumeError> {
+    let mut occupied = HashMap::new();
+    for top in tops(files) {
+        match type_of(volume, OsStr::new(top)).step("looking at a name")? {
+            None | Some(FileType::Symlink) => {}
+            Some(other) => {
+                occupied.insert(top.to_owned(), other);
+            }
+        }
+    }
+    Ok(occupied)
+}
+
+/// Gives every top-level name of `files` its link, but for those in `except`.
+fn link_names(volume: &OwnedFd, files: &Files, except: &HashMap<String, FileType>) -> Result<(), VolumeError> {
+    for top in tops(files).into_iter().filter(|top| !except.contains_key(*top)) {
+        let name = OsStr::new(top);
+        let value = visible_link(name);
+        if link_value(volume, name).step("reading a link")?.as_deref() != Some(&value) {
+            let temporary = random_name(LINK);
+            symlinkat(&value, volume, &temporary).step("linking a name")?;
+            directory::replace(volume, &temporary, name).step("linking a name")?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes what an earlier set, an earlier writer or a crash has left, and nothing whose maker is unknown.
+fn sweep(volume: &OwnedFd, files: &Files, current: &OsStr) -> Result<(), VolumeError> {
+    let tops = tops(files);
+    for name in names(volume.as_fd(), MAX_ENTRIES).step("listing the volume")? {
+        let stale_generation = is_generation(&name) && name != current;
+        let leftover = [LINK, ASIDE, record::UNFINISHED].iter().any(|prefix| is_random_name(&name, prefix));
+        if stale_generation || leftover {
+            remove(volume, &name);
+        } else if !name.as_bytes().starts_with(b"..") && name.to_str().is_none_or(|name| !tops.contains(name)) {
+            let ours =
+                link_value(volume, &name).step("reading a link")?.is_some_and(|value| value == visible_link(&name));
+            if ours {
+                unlinkat(volume, &name, AtFlags::empty()).step("removing a name")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn tops(files: &Files) -> BTreeSet<&str> {
+    files.keys().map(RelativePath::top).collect()
+}
+
+fn visible_link(name: &OsStr) -> OsString {
+    let mut value = OsString::from(DATA);
+    value.push("/");
+    value.push(name);
+    value
+}

@@ -1,0 +1,129 @@
+//! One writer per volume at a time, and the newest request wins.
+//!
+//! Writing blocks, so it happens on a thread of its own; it cannot be interrupted there, so it asks for itself whether it is
+//! still wanted. Between two processes on one volume, the rename of each is whole; the later one wins.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::oneshot;
+
+use super::{Outcome, PodTarget, TargetPath, VolumeError, atomic};
+use crate::plan::Files;
+
+/// Volumes that are remembered. The oldest go first; nobody tells when one is unmounted.
+const REMEMBERED: usize = 4_096;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Writes volumes of pods, one after another: a write section takes a fraction of a millisecond.
+pub struct Volumes {
+    kubelet_dir: Option<PathBuf>,
+    jobs: Sender<Job>,
+    served: Arc<Mutex<Served>>,
+}
+
+/// Which request was served last in each volume.
+#[derive(Default)]
+struct Served {
+    next: u64,
+    last: HashMap<TargetPath, u64>,
+}
+
+/// A volume that one request is for. Later requests for it have higher numbers.
+pub struct Volume {
+    target: PodTarget,
+    number: u64,
+}
+
+impl Volumes {
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn start(kubelet_dir: Option<PathBuf>) -> std::io::Result<Self> {
+        let (jobs, queue) = channel::<Job>();
+        let run = move || {
+            for job in queue {
+                // A panic fails its own request, whose answer channel it drops.
+                let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
+            }
+        };
+        std::thread::Builder::new().name("volume".into()).spawn(run)?;
+        Ok(Self { kubelet_dir, jobs, served: Arc::default() })
+    }
+
+    /// Looks at the target of a request, and closes it again.
+    ///
+    /// # Errors
+    /// Anything that is not the pod's own mounted tmpfs.
+    pub async fn find(&self, path: TargetPath) -> Result<Volume, VolumeError> {
+        let number = {
+            let mut served = self.served.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            served.next += 1;
+            served.next
+        };
+        let kubelet_dir = self.kubelet_dir.clone();
+        let target = self.run(move || PodTarget::find(path, kubelet_dir.as_deref())).await?;
+        Ok(Volume { target, number })
+    }
+
+    /// Makes `files` the content of the volume. When the returned future is dropped before it is done, nothing more is
+    /// written.
+    ///
+    /// # Errors
+    /// The first step that fails; see [`VolumeError`].
+    pub async fn replace(&self, volume: Volume, files: Files) -> Result<Outcome, VolumeError> {
+        let wanted = Wanted(Arc::new(AtomicBool::new(true)));
+        let still_wanted = wanted.0.clone();
+        let served = self.served.clone();
+        self.run(move || {
+            let Volume { target, number } = volume;
+            let outdated = || served.lock().is_ok_and(|served| served.last.get(target.path()) > Some(&number));
+            if outdated() {
+                return Err(VolumeError::Outdated);
+            }
+            let directory = target.open()?;
+            let outcome = atomic::replace(&directory, &files, &|| !still_wanted.load(Ordering::Acquire))?;
+            drop(directory);
+            let mut served = served.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            served.note(target.path().clone(), number);
+            Ok(outcome)
+        })
+        .await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> Result<T, VolumeError> + Send + 'static,
+    ) -> Result<T, VolumeError> {
+        let gone =
+            || VolumeError::Io { step: "writing on the volume thread", error: std::io::ErrorKind::BrokenPipe.into() };
+        let (answer, answered) = oneshot::channel();
+        let job = Box::new(move || {
+            let _ = answer.send(job());
+        });
+        self.jobs.send(job).map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
+    }
+}
+
+impl Served {
+    fn note(&mut self, path: TargetPath, number: u64) {
+        if self.last.len() >= REMEMBERED && !self.last.contains_key(&path) {
+            let oldest = self.last.iter().min_by_key(|(_, number)| **number).map(|(path, _)| path.clone());
+            oldest.and_then(|oldest| self.last.remove(&oldest));
+        }
+        self.last.insert(path, number);
+    }
+}
+
+/// Says no once it is dropped.
+struct Wanted(Arc<AtomicBool>);
+
+impl Drop for Wanted {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}

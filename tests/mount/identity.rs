@@ -1,0 +1,126 @@
+//! Only the pod itself gets its secrets.
+
+use devcloud::TokenOptions;
+use devcloud::node::Mount;
+use tonic::Code;
+
+use crate::support::{AUDIENCE, ROLE, ROLE_ANNOTATION, World, assert_refused, class_of};
+
+/// A world with one readable secret, its class and a target.
+async fn world() -> (World, devcloud::node::Class, std::path::PathBuf) {
+    let world = World::driver_writes().await;
+    world.cloud.put_secret("eu-west-1", "shop/key", "key");
+    let target = world.node.unmounted(&world.pod, "secrets").expect("a directory");
+    (world, class_of(&["shop/key"]), target)
+}
+
+#[tokio::test]
+async fn p9_tokens_that_prove_nothing_are_refused_before_aws_is_asked() {
+    let (world, class, target) = world().await;
+    world.driver.mount(&world.mount_of(&class, &target)).await.expect("the good one warms what is warm");
+    let other = world.cloud.put_pod("shop", "web-1", "web", "node-a");
+    let options = || TokenOptions::audience(AUDIENCE);
+    world.cloud.clear_calls();
+    for (what, token, reason) in [
+        ("forged", world.cloud.token_with(&world.pod, options().forged()), "TokenInvalid"),
+        ("expired", world.cloud.token_with(&world.pod, options().expires_in(-120)), "TokenExpired"),
+        ("for later", world.cloud.token_with(&world.pod, options().not_before_in(600)), "TokenExpired"),
+        (
+            "another issuer",
+            world.cloud.token_with(&world.pod, options().issuer("https://attacker.test")),
+            "TokenInvalid",
+        ),
+        (
+            "another subject",
+            world.cloud.token_with(&world.pod, options().subject("system:serviceaccount:shop:admin")),
+            "TokenMismatch",
+        ),
+        ("another pod of the account", world.cloud.token(&other, AUDIENCE), "TokenMismatch"),
+        ("the other audience", world.cloud.token(&world.pod, "pods.eks.amazonaws.com"), "TokenInvalid"),
+        ("unbound", world.cloud.unbound_token("shop", "web", options()), "TokenInvalid"),
+        ("algorithm none", world.cloud.token_with(&world.pod, options().algorithm("none")), "TokenInvalid"),
+    ] {
+        let mount = Mount::new(&world.pod, &class, &target).token(AUDIENCE, &token);
+        let result = world.driver.mount(&mount).await;
+        eprintln!("{what}: {:?}", result.as_ref().map_err(|status| status.message().to_owned()));
+        assert_refused(result, Code::Unauthenticated, reason, &["the pod's token is refused"]);
+    }
+    let asked: Vec<_> = world.cloud.calls().into_iter().filter(|call| call.service != "kubernetes").collect();
+    assert!(asked.is_empty(), "{asked:?}");
+}
+
+#[tokio::test]
+async fn a08_attributes_of_another_pod_do_not_help() {
+    let (world, class, target) = world().await;
+    let victim = world.cloud.put_pod("bank", "vault-0", "vault", "node-a");
+    let mine = || world.mount_of(&class, &target);
+    let attribute = |name: &str| format!("csi.storage.k8s.io/{name}");
+    for (what, mount, reason, code) in [
+        ("namespace", mine().attribute(&attribute("pod.namespace"), "bank"), "TokenMismatch", Code::Unauthenticated),
+        (
+            "service account",
+            mine().attribute(&attribute("serviceAccount.name"), "vault"),
+            "TokenMismatch",
+            Code::Unauthenticated,
+        ),
+        ("pod name", mine().attribute(&attribute("pod.name"), "vault-0"), "TokenMismatch", Code::Unauthenticated),
+        ("pod uid", mine().attribute(&attribute("pod.uid"), &victim.uid), "TargetUnexpected", Code::FailedPrecondition),
+        (
+            "all of it",
+            Mount::new(&victim, &class, &target).token(AUDIENCE, &world.cloud.token(&world.pod, AUDIENCE)),
+            "TargetUnexpected",
+            Code::FailedPrecondition,
+        ),
+    ] {
+        eprintln!("{what}");
+        assert_refused(world.driver.mount(&mount).await, code, reason, &[]);
+    }
+}
+
+#[tokio::test]
+async fn a31_a_token_of_another_node_is_refused_where_the_node_is_known() {
+    let (world, class, target) = world().await;
+    let provider =
+        crate::support::start(&world.cloud, &world.node, &["--driver-writes-secrets=true"], &[("NODE_NAME", "node-b")]);
+    let driver = provider.driver(crate::support::READY).await.expect("serves");
+    let result = driver.mount(&world.mount_of(&class, &target)).await;
+    assert_refused(result, Code::Unauthenticated, "TokenMismatch", &["another node"]);
+}
+
+#[tokio::test]
+async fn f10_a_missing_token_says_what_to_add_to_the_driver() {
+    let (world, class, target) = world().await;
+    let none = world.driver.mount(&Mount::new(&world.pod, &class, &target)).await;
+    assert_refused(
+        none,
+        Code::FailedPrecondition,
+        "TokenMissing",
+        &["sts.amazonaws.com (it has none)", "tokenRequests"],
+    );
+    let token = world.cloud.token(&world.pod, "pods.eks.amazonaws.com");
+    let other = Mount::new(&world.pod, &class, &target).token("pods.eks.amazonaws.com", &token);
+    assert_refused(
+        world.driver.mount(&other).await,
+        Code::FailedPrecondition,
+        "TokenMissing",
+        &["it has pods.eks.amazonaws.com"],
+    );
+}
+
+#[tokio::test]
+async fn a25_a_service_account_that_was_made_anew_is_another_one() {
+    let (world, class, target) = world().await;
+    let mount = world.mount_of(&class, &target);
+    world.driver.mount(&mount).await.expect("mounted");
+    world.cloud.recreate_service_account("shop", "web", &[(ROLE_ANNOTATION, ROLE)]);
+    assert_refused(world.driver.mount(&mount).await, Code::Unauthenticated, "TokenMismatch", &["restart the pod"]);
+}
+
+#[tokio::test]
+async fn f3_a_token_of_a_rotated_key_is_accepted() {
+    let (world, class, target) = world().await;
+    world.cloud.rotate_keys();
+    let before = world.cloud.count("get jwks");
+    world.driver.mount(&world.mount_of(&class, &target)).await.expect("the key set was read again");
+    assert_eq!(world.cloud.count("get jwks"), before + 1);
+}

@@ -1,0 +1,82 @@
+//! Planted secrets are searched for in everything that leaves the process but the files. On its own, because nothing else
+//! may write into the log that is searched.
+
+#[path = "../support/mod.rs"]
+#[expect(dead_code, unused_macros, unused_imports, reason = "shared with the suite of mounts, which uses more of it")]
+mod support;
+
+use devcloud::node::Mount;
+use devcloud::{Fault, TokenOptions};
+use support::{AUDIENCE, World, class, class_of};
+
+const VALUE: &str = "CANARY-VALUE-7f3a91";
+const KEY_VALUE: &str = "CANARY-KEY-55d0c2";
+
+#[tokio::test]
+async fn p14_no_secret_token_or_credential_is_in_a_log_or_an_error() {
+    let world = World::with(&["--driver-writes-secrets=true", "--log-level=trace"]).await;
+    let target = world.node.unmounted(&world.pod, "secrets").expect("a directory");
+    world.cloud.put_secret("eu-west-1", "shop/db", format!(r#"{{"password": "{KEY_VALUE}", "x": "{VALUE}"}}"#));
+    world.cloud.put_secret("eu-west-1", "shop/text", VALUE);
+    world.cloud.put_secret("eu-west-1", "bank/gold", VALUE);
+
+    let mut told = String::new();
+    let mut tokens = Vec::new();
+    let mut ask = async |objects: &str, token: devcloud::Token| {
+        let mount = Mount::new(&world.pod, &class(objects), &target).token(AUDIENCE, &token);
+        tokens.push(token);
+        match world.driver.mount(&mount).await {
+            Ok(answer) => answer.files.iter().any(|file| file.contents.starts_with(b"CANARY")),
+            Err(status) => {
+                told.push_str(&format!("{status:?}\n"));
+                false
+            }
+        }
+    };
+    let good = || world.cloud.token(&world.pod, AUDIENCE);
+    let pick = |path: &str| {
+        format!("- {{objectName: shop/db, objectType: secretsmanager, jmesPath: [{{path: {path}, objectAlias: f}}]}}")
+    };
+    let text = class_of(&["shop/text"]).parameters.remove("objects").expect("there");
+    assert!(ask(&pick("password"), good()).await, "the canaries do reach the files");
+    ask(&pick("pasword"), good()).await;
+    ask(&pick("'length(x, x)'"), good()).await;
+    ask("- {objectName: shop/text, objectType: secretsmanager, jmesPath: [{path: a, objectAlias: b}]}", good()).await;
+    ask("- {objectName: bank/gold, objectType: secretsmanager}", good()).await;
+    ask(&text, world.cloud.token_with(&world.pod, TokenOptions::audience(AUDIENCE).forged())).await;
+    ask(&text, world.cloud.token_with(&world.pod, TokenOptions::audience(AUDIENCE).expires_in(-120))).await;
+    for fault in [
+        Fault::error("AssumeRoleWithWebIdentity", 400, "ValidationError", &format!("bad {}", good().as_str())),
+        Fault::error("GetSecretValue", 500, "InternalServiceError", VALUE),
+        Fault::on("GetSecretValue", devcloud::FaultKind::TruncateAfter(60)),
+    ] {
+        world.cloud.inject(fault);
+        ask(&text, good()).await;
+        world.cloud.clear_faults();
+    }
+    // Attributes that are malformed around a token.
+    let broken = Mount::new(&world.pod, &class(&text), &target)
+        .attribute("csi.storage.k8s.io/serviceAccount.tokens", &format!("{{\"x\": {{\"token\": {:?}", good().as_str()));
+    told.push_str(&format!("{:?}\n", world.driver.mount(&broken).await.expect_err("malformed")));
+
+    assert!(world.provider.logged("mount failed").await);
+    let log = world.provider.log();
+    assert!(log.contains("\"level\":\"TRACE\"") || log.contains("\"level\":\"DEBUG\""), "it does log at trace");
+    assert!(log.contains("shop-db") && told.contains("pasword"), "an empty log would prove nothing");
+    let credentials = world.cloud.secrets_of_sessions();
+    assert!(!credentials.is_empty(), "somebody has had credentials");
+    let mut planted: Vec<String> = vec![VALUE.into(), KEY_VALUE.into()];
+    for token in &tokens {
+        let (signed, signature) = token.as_str().rsplit_once('.').expect("three parts");
+        planted.extend([signed.to_owned(), signature.to_owned()]);
+    }
+    planted.extend(credentials);
+    for text in planted.iter().filter(|text| !text.is_empty()) {
+        for (place, searched) in [("log", &log), ("errors", &told)] {
+            if let Some(at) = searched.find(text.as_str()) {
+                let line = searched[..at].lines().count();
+                panic!("planted text {:?}… is in the {place}, line {line}", &text[..8]);
+            }
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! A node with a pod, the provider's process and a driver, on an embedded cloud.
+
+use std::collections::HashSet;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
+use std::sync::LazyLock;
+
+use devcloud::node::v1alpha1::MountResponse;
+use devcloud::node::{Class, Driver, Mount, Node, Provider, Volume};
+use devcloud::{DevCloud, Options, Pod, Role};
+use tonic::{Code, Status};
+
+pub const REGION: &str = "eu-west-1";
+pub const AUDIENCE: &str = "sts.amazonaws.com";
+pub const ROLE: &str = "arn:aws:iam::111122223333:role/web";
+pub const ROLE_ANNOTATION: &str = "eks.amazonaws.com/role-arn";
+/// The log line that says that the socket is there.
+pub const READY: &str = "\"message\":\"serving\"";
+
+/// One node, one pod, one provider.
+pub struct World {
+    pub cloud: DevCloud,
+    pub node: Node,
+    pub pod: Pod,
+    pub provider: Provider,
+    pub driver: Driver,
+}
+
+impl World {
+    /// With the provider writing.
+    pub async fn new() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// With the driver writing, which needs no rights.
+    pub async fn driver_writes() -> Self {
+        Self::with(&["--driver-writes-secrets=true"]).await
+    }
+
+    pub async fn with(arguments: &[&str]) -> Self {
+        let cloud = cloud().await;
+        let node = Node::new().expect("a node");
+        let pod = cloud.put_pod("shop", "web-0", "web", "node-a");
+        let provider = start(&cloud, &node, arguments, &[]);
+        let driver = provider.driver(READY).await.expect("the provider serves");
+        Self { cloud, node, pod, provider, driver }
+    }
+
+    /// A mount of `class` for the pod, with its token.
+    pub fn mount_of(&self, class: &Class, target: &Path) -> Mount {
+        Mount::new(&self.pod, class, target).token(AUDIENCE, &self.cloud.token(&self.pod, AUDIENCE))
+    }
+
+    pub async fn mount(&self, class: &Class, volume: &Volume) -> Result<MountResponse, Status> {
+        self.driver.mount(&self.mount_of(class, volume.path())).await
+    }
+
+    pub fn publish(&self) -> Volume {
+        self.node.publish(&self.pod, "secrets").expect("a tmpfs")
+    }
+
+    /// Mounts where only the answer counts: the driver would write.
+    pub async fn ask(&self, class: &Class) -> Result<MountResponse, Status> {
+        let target = self.node.unmounted(&self.pod, "secrets").expect("a directory");
+        self.driver.mount(&self.mount_of(class, &target)).await
+    }
+}
+
+/// A cloud in which service account shop/web has a role that may read secrets below `shop/`.
+pub async fn cloud() -> DevCloud {
+    let cloud = DevCloud::start(Options::default()).await.expect("the cloud starts");
+    let role = Role::new(ROLE)
+        .trust_service_account("shop", "web")
+        .allow("secretsmanager:GetSecretValue", "arn:aws:secretsmanager:*:*:secret:shop/*");
+    cloud.put_role(role);
+    cloud.put_node("node-a", &[("topology.kubernetes.io/region", REGION)]);
+    cloud.put_service_account("shop", "web", &[(ROLE_ANNOTATION, ROLE)]);
+    cloud
+}
+
+/// Starts the provider's process on a node.
+pub fn start(cloud: &DevCloud, node: &Node, arguments: &[&str], environment: &[(&str, &str)]) -> Provider {
+    let binary = Path::new(env!("CARGO_BIN_EXE_secretmount"));
+    let kubelet = format!("--kubelet-dir={}", node.kubelet_dir().display());
+    let volume = format!("--provider-volume={}", node.providers_dir().display());
+    let arguments = [&["serve", &kubelet, &volume], arguments].concat();
+    Provider::start(binary, &arguments, cloud, node, "aws.sock", environment).expect("the provider starts")
+}
+
+/// A class with a Region.
+pub fn class(objects: &str) -> Class {
+    Class::of("shop-db", objects).with("region", REGION)
+}
+
+/// A class of whole secrets by name.
+pub fn class_of(names: &[&str]) -> Class {
+    let object = |name: &&str| format!("- {{objectName: {name}, objectType: secretsmanager}}\n");
+    class(&names.iter().map(object).collect::<String>())
+}
+
+/// What an answer says of versions, by file.
+pub fn versions(answer: &MountResponse) -> Vec<(String, String)> {
+    answer.object_version.iter().map(|version| (version.id.clone(), version.version.clone())).collect()
+}
+
+/// Asserts a code and that the message starts with the reason and holds each of the texts.
+#[track_caller]
+pub fn assert_refused(result: Result<MountResponse, Status>, code: Code, reason: &str, texts: &[&str]) {
+    let status = result.expect_err("refused");
+    let message = status.message();
+    assert_eq!(status.code(), code, "{message}");
+    assert!(message.starts_with(&format!("{reason}: ")), "{message}");
+    for text in texts {
+        assert!(message.contains(text), "{text:?} is not in {message}");
+    }
+    assert!(message.len() <= 700 && !message.contains('\n'), "{message}");
+}
+
+/// Codes that kubelet takes for "perhaps still running".
+pub fn is_final(code: Code) -> bool {
+    let open = [Code::Cancelled, Code::DeadlineExceeded, Code::Unavailable, Code::ResourceExhausted, Code::Aborted];
+    !HashSet::from(open).contains(&code)
+}
+
+/// Whether this process may mount a tmpfs. Where it may not, the calling test is run once more in a namespace of its own, in
+/// which it may; and where that is forbidden too, it says that it is skipped.
+pub fn may_mount() -> bool {
+    static MAY: LazyLock<bool> = LazyLock::new(|| {
+        let node = Node::new().expect("a node");
+        let pod = Pod {
+            namespace: String::new(),
+            name: String::new(),
+            uid: "probe".into(),
+            service_account: String::new(),
+            service_account_uid: String::new(),
+            node: String::new(),
+            node_uid: String::new(),
+        };
+        node.publish(&pod, "probe").is_ok()
+    });
+    if *MAY {
+        return true;
+    }
+    let test = std::thread::current().name().expect("the harness names threads after tests").to_owned();
+    let again = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount"])
+        .arg(std::env::current_exe().expect("known"))
+        .args(["--exact", &test])
+        .output();
+    match again {
+        Ok(output) if output.status.success() => {}
+        Ok(output) if !output.stdout.is_empty() => panic!("{}", String::from_utf8_lossy(&output.stdout)),
+        _ => {
+            // Past the harness, which would swallow it.
+            let _ = writeln!(std::io::stderr(), "SKIPPED {test}: it needs to mount a tmpfs; run it as root");
+        }
+    }
+    false
+}
+
+/// Leaves a test that cannot mount here; see [`may_mount`].
+macro_rules! needs_mounts {
+    () => {
+        if !crate::support::may_mount() {
+            return;
+        }
+    };
+}
+pub(crate) use needs_mounts;
