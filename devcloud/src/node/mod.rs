@@ -12,6 +12,7 @@ mod volume;
 pub use class::Class;
 pub use driver::{Driver, Mount};
 pub use provider::Provider;
+pub use tonic::Status;
 pub use volume::{Entry, Volume};
 
 /// Generated from the driver's API.
