@@ -98,7 +98,7 @@ impl CredentialSource for IrsaSource {
             .client(region)
             .assume_role_with_web_identity()
             .role_arn(role.as_str())
-            .role_session_name(session_name(&self.principal))
+            .role_session_name(session_name(self.principal.namespace(), self.principal.service_account()))
             .web_identity_token(self.principal.token().expose())
             .send()
             .await
@@ -201,8 +201,8 @@ impl Explained for CredentialError {
 
 /// `namespace.serviceaccount`: pods share the session, so no pod's name stands in it. Both are DNS names, whose characters
 /// STS takes; what is too long keeps its beginning and ends in a digest, so that two accounts never look like one.
-fn session_name(principal: &Principal) -> String {
-    let name = format!("{}.{}", principal.namespace(), principal.service_account());
+fn session_name(namespace: &str, service_account: &str) -> String {
+    let name = format!("{namespace}.{service_account}");
     if name.len() <= MAX_SESSION_NAME {
         return name;
     }
@@ -210,4 +210,21 @@ fn session_name(principal: &Principal) -> String {
     let digest: String = digest.as_ref().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
     let kept: String = name.chars().take(MAX_SESSION_NAME - digest.len() - 1).collect();
     format!("{kept}-{digest}")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn every_session_name_is_one_that_sts_takes(namespace in "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", account in "[a-z0-9]([a-z0-9.-]{0,250}[a-z0-9])?") {
+            let name = session_name(&namespace, &account);
+            let allowed = |c: char| c.is_ascii_alphanumeric() || "+=,.@-_".contains(c);
+            prop_assert!((2..=64).contains(&name.len()) && name.chars().all(allowed), "{}", name);
+            prop_assert_ne!(session_name(&namespace, &format!("{account}x")), name);
+        }
+    }
 }

@@ -119,3 +119,105 @@ async fn read_one<B: SecretBackend>(
         _ => Ok((address.clone(), value)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt;
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::plan::Object;
+
+    /// `place/name`.
+    #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+    struct At(&'static str, &'static str);
+
+    impl fmt::Display for At {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "secret {:?} in {}", self.1, self.0)
+        }
+    }
+
+    impl Address for At {
+        type Place = &'static str;
+
+        fn place(&self) -> &&'static str {
+            &self.0
+        }
+    }
+
+    /// Answers with the name, and remembers the questions.
+    #[derive(Default)]
+    struct FakeBackend(Mutex<Vec<(String, At)>>);
+
+    #[async_trait]
+    impl SecretBackend for FakeBackend {
+        type Address = At;
+        type Credentials = String;
+
+        async fn read(&self, credentials: &String, address: &At) -> Result<SecretValue, FetchError> {
+            self.0.lock().expect("unpoisoned").push((credentials.clone(), address.clone()));
+            match address.1 {
+                "missing" => Err(FetchError::Backend { reason: Reason::SecretNotFound, message: "not there".into() }),
+                name => Ok(SecretValue { content: SecretBytes::from(name.to_owned()), version: "1".into() }),
+            }
+        }
+    }
+
+    /// Gives each place its own credentials, and none to `closed`.
+    #[derive(Default)]
+    struct FakeSource(Mutex<Vec<&'static str>>);
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0} is closed")]
+    struct Closed(&'static str);
+
+    impl Explained for Closed {
+        fn reason(&self) -> Reason {
+            Reason::AssumeRoleDenied
+        }
+    }
+
+    #[async_trait]
+    impl CredentialSource for FakeSource {
+        type Place = &'static str;
+        type Credentials = String;
+        type Error = Closed;
+
+        async fn credentials(&self, place: &&'static str) -> Result<String, Closed> {
+            self.0.lock().expect("unpoisoned").push(place);
+            if *place == "closed" { Err(Closed(place)) } else { Ok(format!("for {place}")) }
+        }
+    }
+
+    fn plan(addresses: &[At]) -> SecretPlan<At> {
+        let object = |(address, position): (&At, usize)| Object { position, address: address.clone(), files: vec![] };
+        SecretPlan { objects: addresses.iter().zip(1..).map(object).collect(), warnings: vec![] }
+    }
+
+    #[tokio::test]
+    async fn each_place_has_its_own_credentials_and_each_address_is_read_once() {
+        let (backend, source) = (FakeBackend::default(), FakeSource::default());
+        let plan = plan(&[At("here", "a"), At("there", "a"), At("here", "a"), At("here", "b")]);
+        let values = fetch(&backend, &source, &plan, 10).await.expect("read");
+        assert_eq!(values.len(), 3);
+        let mut asked = backend.0.into_inner().expect("unpoisoned");
+        asked.sort_by_key(|(credentials, address)| (credentials.clone(), address.1));
+        let expected = [("for here", At("here", "a")), ("for here", At("here", "b")), ("for there", At("there", "a"))];
+        assert_eq!(asked, expected.map(|(credentials, address)| (credentials.to_owned(), address)));
+        assert_eq!(source.0.into_inner().expect("unpoisoned").len(), 2);
+    }
+
+    #[tokio::test]
+    async fn the_first_error_is_the_answer_with_its_own_reason() {
+        let fetch_all = async |addresses: &[At]| {
+            let (backend, source) = (FakeBackend::default(), FakeSource::default());
+            fetch(&backend, &source, &plan(addresses), 5).await.map(|values| values.len())
+        };
+        let reason = async |addresses: &[At]| fetch_all(addresses).await.expect_err("fails").reason();
+        assert_eq!(reason(&[At("here", "a"), At("here", "missing")]).await, Reason::SecretNotFound);
+        assert_eq!(reason(&[At("here", "a"), At("closed", "a")]).await, Reason::AssumeRoleDenied);
+        assert_eq!(reason(&[At("here", "longer than five")]).await, Reason::LimitExceeded);
+        assert_eq!(fetch_all(&[At("here", "five!")]).await.expect("just fits"), 1);
+    }
+}

@@ -88,6 +88,27 @@ async fn a31_a_token_of_another_node_is_refused_where_the_node_is_known() {
 }
 
 #[tokio::test]
+async fn a07_credentials_of_the_environment_are_never_in_reach_of_a_mount() {
+    let (world, class, target) = world().await;
+    let provider = crate::support::start(
+        &world.cloud,
+        &world.node,
+        &["--driver-writes-secrets=true"],
+        &[
+            ("AWS_ACCESS_KEY_ID", devcloud::ADMIN_ACCESS_KEY_ID),
+            ("AWS_SECRET_ACCESS_KEY", devcloud::ADMIN_SECRET_ACCESS_KEY),
+        ],
+    );
+    let driver = provider.driver(crate::support::READY).await.expect("serves");
+    driver.mount(&world.mount_of(&class, &target)).await.expect("mounted with the pod's own role");
+    world.cloud.put_service_account("shop", "web", &[]);
+    let result = driver.mount(&world.mount_of(&class, &target)).await;
+    assert_refused(result, Code::FailedPrecondition, "RoleMissing", &[]);
+    let callers: Vec<_> = world.cloud.calls().into_iter().filter_map(|call| call.caller).collect();
+    assert!(!callers.is_empty() && callers.iter().all(|caller| caller == ROLE), "{callers:?}");
+}
+
+#[tokio::test]
 async fn f10_a_missing_token_says_what_to_add_to_the_driver() {
     let (world, class, target) = world().await;
     let none = world.driver.mount(&Mount::new(&world.pod, &class, &target)).await;
