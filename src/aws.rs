@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use aws_config::meta::region::{ProvideRegion, future};
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, ConfigLoader, SdkConfig};
@@ -26,13 +27,18 @@ const IDLE_CONNECTIONS_PER_HOST: usize = 64;
 /// credentials, no Region.
 ///
 /// # Errors
-/// An endpoint that is no URL, which would otherwise show up as a failure of every mount.
+/// An endpoint that is no URL, or a machine without CA certificates: both would otherwise fail every mount.
 pub async fn configuration() -> anyhow::Result<SdkConfig> {
     for variable in ENDPOINT_VARIABLES {
         if let Ok(value) = std::env::var(variable) {
             check_endpoint(&value).map_err(|problem| anyhow::anyhow!("{variable}: {problem}"))?;
         }
     }
+    anyhow::ensure!(
+        !rustls_native_certs::load_native_certs().certs.is_empty(),
+        "no CA certificates were found, without which AWS cannot be told from anybody else; \
+         put them into /etc/ssl/certs, or set SSL_CERT_FILE"
+    );
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_millis(3_100))
         .read_timeout(Duration::from_secs(5))
@@ -47,11 +53,22 @@ pub async fn configuration() -> anyhow::Result<SdkConfig> {
         .behavior_version(BehaviorVersion::v2026_01_12())
         .app_name(AppName::new(concat!("secretmount-", env!("CARGO_PKG_VERSION")))?)
         .no_credentials()
+        .region(NoRegion)
         .http_client(http_client())
         .timeout_config(timeouts)
         .retry_config(retries)
         .load()
         .await)
+}
+
+/// Every request names its Region. Without this the loader would look for one, and ask the node's metadata service for it.
+#[derive(Debug)]
+struct NoRegion;
+
+impl ProvideRegion for NoRegion {
+    fn region(&self) -> future::ProvideRegion<'_> {
+        future::ProvideRegion::ready(None)
+    }
 }
 
 fn check_endpoint(value: &str) -> Result<(), &'static str> {

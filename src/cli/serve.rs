@@ -59,11 +59,10 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         Some(written) => Some(written.parse().with_context(|| format!("AWS_REGION {written:?}"))?),
     };
     let stop = stop_signal()?;
-    let cluster: Arc<dyn KubernetesApi> = Arc::new(KubernetesClient::from_environment().await.context(
-        "neither a service account of a pod nor a kubeconfig was found; run in a cluster, or set KUBECONFIG",
-    )?);
+    let aws = crate::aws::configuration().await?;
+    let cluster: Arc<dyn KubernetesApi> = Arc::new(KubernetesClient::from_environment().await?);
     let node = settings.node_name.clone().filter(|node| !node.is_empty());
-    let provider = Aws::new(cluster.clone(), crate::aws::configuration().await?, region, node.clone());
+    let provider = Aws::new(cluster.clone(), aws, region, node.clone());
     let Some(identity) = identity(cluster, &settings, node, &stop).await else { return Ok(()) };
 
     let writing = match settings.driver_writes_secrets {

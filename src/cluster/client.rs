@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use async_trait::async_trait;
 use http::Request;
 use k8s_openapi::api::core::v1;
@@ -24,14 +25,18 @@ impl KubernetesClient {
     /// # Errors
     /// When there is neither, or the kubeconfig is wrong.
     pub async fn from_environment() -> anyhow::Result<Self> {
-        Self::new(Config::infer().await?)
+        let config = Config::infer().await.context(
+            "neither a service account of a pod nor a kubeconfig was found; run in a cluster, or set KUBECONFIG",
+        )?;
+        Self::new(config).context("the client of the Kubernetes API cannot be built")
     }
 
     /// Connects as the given configuration says. No request is made.
     pub fn new(mut config: Config) -> anyhow::Result<Self> {
         config.connect_timeout = Some(Duration::from_secs(3));
-        config.read_timeout = Some(TIME_OUT);
-        config.write_timeout = Some(TIME_OUT);
+        // These would close idle connections too, and `ask` bounds every request.
+        config.read_timeout = None;
+        config.write_timeout = None;
         // HTTPS_PROXY is for AWS. A kubeconfig would take it too, and the client is built without support for it.
         config.proxy_url = None;
         Ok(Self(Client::try_from(config)?))

@@ -50,6 +50,8 @@ pub fn filter(level: &str) -> anyhow::Result<EnvFilter> {
     if is_word && level.parse::<tracing::level_filters::LevelFilter>().is_err() {
         anyhow::bail!("--log-level {level:?}: {HELP}");
     }
+    // It writes an error of its own for each request that fails, which is then said once more where it matters.
+    filter = filter.add_directive("kube_client::client::builder=off".parse()?);
     for library in CAPPED {
         filter = filter.add_directive(format!("{library}=info").parse()?);
     }

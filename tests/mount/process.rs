@@ -19,6 +19,8 @@ async fn the_driver_learns_who_serves_it() {
     let version = world.driver.version().await.expect("answered");
     let seen = (version.version.as_str(), version.runtime_name.as_str(), version.runtime_version.as_str());
     assert_eq!(seen, ("v1alpha1", "secretmount", env!("CARGO_PKG_VERSION")));
+    let log = world.provider.log();
+    assert!(!log.contains("IMDS"), "the node's metadata service is nobody's business here: {log}");
     let mode = std::fs::metadata(world.provider.socket()).expect("there").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }
@@ -69,10 +71,12 @@ fn a_bad_setting_stops_the_start_with_what_to_write() {
 }
 
 #[tokio::test]
-async fn a_bad_endpoint_or_directory_stops_the_start() {
+async fn a_start_that_could_serve_nobody_is_stopped() {
     let cloud = cloud().await;
+    let no_certificates = [("SSL_CERT_FILE", "/nonexistent"), ("SSL_CERT_DIR", "/nonexistent")];
     for (arguments, environment, text) in [
         (&[][..], &[("AWS_ENDPOINT_URL_STS", "notaurl")][..], "AWS_ENDPOINT_URL_STS: write a URL"),
+        (&[], &no_certificates, "set SSL_CERT_FILE"),
         (&["--provider-volume=/nonexistent"], &[], "--provider-volume"),
     ] {
         let node = Node::new().expect("a node");

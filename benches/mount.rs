@@ -1,0 +1,93 @@
+//! What a mount costs, asked for as the driver does, at the socket of the real process.
+//!
+//! ```console
+//! $ cargo bench --bench mount                # the first time, it compiles for minutes
+//! $ cargo bench --bench mount -- --quick     # rough numbers within a minute
+//! $ unshare -rm cargo bench --bench mount    # with the row that needs a tmpfs, for those who are not root
+//! ```
+//!
+//! AWS and Kubernetes are an embedded cloud that answers at once, from this process: the times are those of the provider and
+//! of the cloud's checks together, without any network. They compare two versions on one machine and promise nothing else.
+
+#[allow(dead_code, unused_imports, unused_macros, reason = "tests use the rest")]
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::cell::Cell;
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use devcloud::node::{Class, Mount};
+use devcloud::{Role, TokenOptions};
+use support::{AUDIENCE, REGION, ROLE, ROLE_ANNOTATION, World, class_of};
+use tokio::runtime::Runtime;
+
+const SECRETS: usize = 20;
+
+criterion_main!(benches);
+criterion_group!(benches, cold, unchanged, refused);
+
+/// First mounts of pods whose service account nobody has seen before, so that nothing is remembered for them.
+fn cold(criterion: &mut Criterion) {
+    let runtime = runtime();
+    let world = runtime.block_on(World::driver_writes());
+    world
+        .cloud
+        .put_role(Role::new(ROLE).trust_service_account("shop", "*").allow("secretsmanager:GetSecretValue", "*"));
+    let number = Cell::new(0);
+    let stranger = |class: &Class| {
+        number.set(number.get() + 1);
+        let account = format!("cold-{}", number.get());
+        world.cloud.put_service_account("shop", &account, &[(ROLE_ANNOTATION, ROLE)]);
+        let pod = world.cloud.put_pod("shop", &account, &account, "node-a");
+        let target = world.node.unmounted(&pod, "secrets").expect("a directory");
+        Mount::new(&pod, class, &target).token(AUDIENCE, &world.cloud.token(&pod, AUDIENCE))
+    };
+    let mut group = criterion.benchmark_group("cold mount");
+    for count in [1, SECRETS] {
+        let class = secrets(&world, count);
+        group.throughput(Throughput::Elements(count as u64)).bench_function(format!("{count} secrets"), |bencher| {
+            let mount = |mount: Mount| runtime.block_on(world.driver.mount(&mount)).expect("mounted");
+            bencher.iter_batched(|| stranger(&class), mount, BatchSize::SmallInput);
+        });
+    }
+}
+
+/// What rotation costs while nothing rotates.
+fn unchanged(criterion: &mut Criterion) {
+    let runtime = runtime();
+    let world = runtime.block_on(World::new());
+    let Ok(volume) = world.node.publish(&world.pod, "secrets") else {
+        eprintln!("unchanged remount: left out, because this process may not mount a tmpfs");
+        return;
+    };
+    let mount = world.mount_of(&secrets(&world, SECRETS), volume.path());
+    runtime.block_on(world.driver.mount(&mount)).expect("mounted");
+    criterion.bench_function(&format!("unchanged remount/{SECRETS} secrets"), |bencher| {
+        bencher.iter(|| runtime.block_on(world.driver.mount(&mount)).expect("mounted"));
+    });
+}
+
+/// What somebody costs who has no token of the cluster.
+fn refused(criterion: &mut Criterion) {
+    let runtime = runtime();
+    let world = runtime.block_on(World::driver_writes());
+    let target = world.node.unmounted(&world.pod, "secrets").expect("a directory");
+    let forged = world.cloud.token_with(&world.pod, TokenOptions::audience(AUDIENCE).forged());
+    let mount = Mount::new(&world.pod, &secrets(&world, SECRETS), &target).token(AUDIENCE, &forged);
+    criterion.bench_function("refusal/forged token", |bencher| {
+        bencher.iter(|| runtime.block_on(world.driver.mount(&mount)).expect_err("refused"));
+    });
+}
+
+/// A class of so many secrets, which are there.
+fn secrets(world: &World, count: usize) -> Class {
+    let names: Vec<String> = (0..count).map(|number| format!("shop/secret-{number}")).collect();
+    for name in &names {
+        world.cloud.put_secret(REGION, name, "correct horse battery staple");
+    }
+    class_of(&names.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
+}
