@@ -21,6 +21,7 @@ pub mod identity;
 pub mod mount;
 pub mod plan;
 pub mod provider;
+mod random;
 pub mod reason;
 pub mod render;
 pub mod secrets;

@@ -160,10 +160,9 @@ impl IrsaSource {
                 (Reason::AwsUnavailable, format!("STS fails. [{code}, HTTP {status}, request {request_id}]"))
             }
             _ => {
-                // Only here AWS's own words are passed on; a token in them is cut out.
+                // Only here AWS's own words are passed on.
                 let said = service.err().meta().message().unwrap_or_default();
-                let said = said.replace(self.principal.token().expose(), "(token)");
-                (Reason::AssumeRoleDenied, format!("{} [{code}]", crate::aws::shorten(&said, 200)))
+                (Reason::AssumeRoleDenied, format!("{} [{code}]", crate::aws::shorten(said, 200)))
             }
         };
         CredentialError::Sts { reason, role, region, problem }

@@ -6,7 +6,7 @@ mod service;
 mod socket;
 mod status;
 
-pub use server::{ServeError, Shutdown, serve};
+pub use server::{Shutdown, serve};
 pub use service::ProviderService;
 pub use socket::{Socket, SocketError};
 pub use status::status_of;

@@ -27,12 +27,6 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// Pause after a failed accept: without descriptors the next one fails at once too.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    #[error(transparent)]
-    Socket(#[from] SocketError),
-}
-
 /// When to stop.
 pub struct Shutdown {
     /// Cancelled when nothing new is to be accepted.
@@ -47,7 +41,7 @@ pub struct Shutdown {
 ///
 /// # Errors
 /// A directory in which there can be no socket; then none is served.
-pub async fn serve<S>(service: S, directories: &[PathBuf], name: &str, shutdown: Shutdown) -> Result<(), ServeError>
+pub async fn serve<S>(service: S, directories: &[PathBuf], name: &str, shutdown: Shutdown) -> Result<(), SocketError>
 where
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Send + 'static,

@@ -7,6 +7,7 @@ use prost::Message as _;
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
+use tracing::warn;
 
 use super::status::status_of;
 use super::v1alpha1::csi_driver_provider_server::CsiDriverProvider;
@@ -16,7 +17,7 @@ use super::v1alpha1::{
 use crate::clock::Instant;
 use crate::mount::{MountError, MountRequest, Mounted, Mounter};
 use crate::provider::Provider;
-use crate::reason::Reason;
+use crate::reason::{Explained as _, Reason};
 
 /// The version of the API that the driver and we speak.
 const API_VERSION: &str = "v1alpha1";
@@ -50,7 +51,8 @@ impl<P: Provider> CsiDriverProvider for ProviderService<P> {
     async fn mount(&self, call: Request<WireRequest>) -> Result<Response<MountResponse>, Status> {
         let deadline = Instant::now() + budget(self.longest, caller_timeout(call.metadata()));
         let WireRequest { attributes, permission, target_path, .. } = call.into_inner();
-        let request = MountRequest::parse(&attributes, &permission, target_path);
+        let request = MountRequest::parse(&attributes, &permission, target_path)
+            .inspect_err(|error| warn!(reason = error.reason().as_str(), %error, "a mount request cannot be read"));
         drop(attributes);
         let mounting = async { self.mounter.mount(request?, deadline).await };
         let result = tokio::select! {

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use tokio::net::UnixListener;
 
+use crate::random;
+
 /// Longest path of a Unix socket: `sun_path` of `unix(7)`, less its end.
 const MAX_PATH_BYTES: usize = 107;
 
@@ -44,7 +46,7 @@ impl Socket {
     pub fn bind(directory: &Path, name: &str) -> Result<(Self, UnixListener), SocketError> {
         let io = |source| SocketError::Io { directory: directory.display().to_string(), source };
         let path = directory.join(name);
-        let private = directory.join(format!(".{name}.{}", std::process::id()));
+        let private = directory.join(format!(".{name}.{}", random::hex::<8>()));
         let length = private.as_os_str().len();
         if length > MAX_PATH_BYTES {
             return Err(SocketError::TooLong { path: path.display().to_string(), length });
@@ -57,10 +59,6 @@ impl Socket {
         {
             let what = if found.is_dir() { "a directory" } else { "no socket" };
             return Err(SocketError::Occupied { path: path.display().to_string(), what });
-        }
-        match fs::remove_file(&private) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
-            _ => {}
         }
         let listener = UnixListener::bind(&private).map_err(io)?;
         let put_in_place = || {

@@ -3,7 +3,7 @@
 //! Whatever happens before the one rename changes nothing that a reader sees; whatever is left undone after it, the next
 //! call does, also when nothing has changed by then.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
@@ -44,7 +44,7 @@ pub fn replace(volume: &OwnedFd, files: &Files, given_up: &dyn Fn() -> bool) -> 
         if !record.has_versions_of(files) {
             Record::of(files, &record.generation).write(volume)?;
         }
-        link_names(volume, files, &HashMap::new())?;
+        link_names(volume, files, &BTreeSet::new(), &mut Vec::new())?;
         sweep(volume, files, OsStr::new(&record.generation))?;
         touch(volume)?;
         return Ok(Outcome::Unchanged);
@@ -53,7 +53,7 @@ pub fn replace(volume: &OwnedFd, files: &Files, given_up: &dyn Fn() -> bool) -> 
     let generation = random_name(GENERATION);
     change_over(volume, files, &generation, given_up).inspect_err(|_| remove(volume, &generation))?;
     // From here on readers see the new set. What fails now is said, and made up for by the next call.
-    link_names(volume, files, &HashMap::new())?;
+    link_names(volume, files, &BTreeSet::new(), &mut Vec::new())?;
     sweep(volume, files, &generation)?;
     Ok(Outcome::Changed)
 }
@@ -67,9 +67,16 @@ fn change_over(
     stage(volume, files, generation, given_up)?;
     // Plain files of another writer keep their place until the new set can be seen, so that no reader meets a gap.
     let occupied = occupied_names(volume, files)?;
-    link_names(volume, files, &occupied)?;
-    Record::of(files, &generation.to_string_lossy()).write(volume)?;
+    let mut added = Vec::new();
+    link_names(volume, files, &occupied, &mut added)
+        .and_then(|()| Record::of(files, &generation.to_string_lossy()).write(volume))
+        .and_then(|()| flip(volume, generation, given_up))
+        // Names that lead nowhere would be in the way of whoever lists the old set.
+        .inspect_err(|_| added.iter().for_each(|name| remove(volume, OsStr::new(name))))
+}
 
+/// The one step that can be seen.
+fn flip(volume: &OwnedFd, generation: &OsStr, given_up: &dyn Fn() -> bool) -> Result<(), VolumeError> {
     let temporary = random_name(LINK);
     symlinkat(generation, volume, &temporary).step("linking the new set")?;
     if given_up() {
@@ -137,29 +144,35 @@ fn is_generation(name: &OsStr) -> bool {
     is_random_name(name, GENERATION) || of_atomic_writer().is_some()
 }
 
-/// Visible names that something other than our link has, with what it is.
-fn occupied_names(volume: &OwnedFd, files: &Files) -> Result<HashMap<String, FileType>, VolumeError> {
-    let mut occupied = HashMap::new();
+/// Visible names that something other than a link has.
+fn occupied_names<'a>(volume: &OwnedFd, files: &'a Files) -> Result<BTreeSet<&'a str>, VolumeError> {
+    let mut occupied = BTreeSet::new();
     for top in tops(files) {
-        match type_of(volume, OsStr::new(top)).step("looking at a name")? {
-            None | Some(FileType::Symlink) => {}
-            Some(other) => {
-                occupied.insert(top.to_owned(), other);
-            }
+        if type_of(volume, OsStr::new(top)).step("looking at a name")?.is_some_and(|kind| kind != FileType::Symlink) {
+            occupied.insert(top);
         }
     }
     Ok(occupied)
 }
 
-/// Gives every top-level name of `files` its link, but for those in `except`.
-fn link_names(volume: &OwnedFd, files: &Files, except: &HashMap<String, FileType>) -> Result<(), VolumeError> {
-    for top in tops(files).into_iter().filter(|top| !except.contains_key(*top)) {
+/// Gives every top-level name of `files` its link, but for those in `except`. Names that were not there go to `added`.
+fn link_names<'a>(
+    volume: &OwnedFd,
+    files: &'a Files,
+    except: &BTreeSet<&str>,
+    added: &mut Vec<&'a str>,
+) -> Result<(), VolumeError> {
+    for top in tops(files).into_iter().filter(|top| !except.contains(top)) {
         let name = OsStr::new(top);
         let value = visible_link(name);
-        if link_value(volume, name).step("reading a link")?.as_deref() != Some(&value) {
+        let found = link_value(volume, name).step("reading a link")?;
+        if found.as_deref() != Some(&value) {
             let temporary = random_name(LINK);
             symlinkat(&value, volume, &temporary).step("linking a name")?;
             directory::replace(volume, &temporary, name).step("linking a name")?;
+            if found.is_none() {
+                added.push(top);
+            }
         }
     }
     Ok(())

@@ -9,16 +9,14 @@ use rustix::fs::{
 };
 use rustix::io::{Errno, Result};
 
+use crate::random;
+
 /// Deepest tree that is removed; ours have the levels of a path and a little.
 const MAX_DEPTH: usize = 32;
 
-/// Eight random bytes as text, for names that nobody can have planted.
+/// A name that nobody can have planted.
 pub fn random_name(prefix: &str) -> OsString {
-    let mut random = [0; 8];
-    // Without randomness the names would only be easier to guess, and every one is created exclusively.
-    let _ = aws_lc_rs::rand::fill(&mut random);
-    let digits: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{prefix}{digits}").into()
+    format!("{prefix}{}", random::hex::<8>()).into()
 }
 
 /// Whether a name is one that [`random_name`] makes with this prefix.

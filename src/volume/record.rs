@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::directory::{confined, random_name};
 use super::{Step as _, VolumeError, directory};
 use crate::plan::{File, Files};
+use crate::random;
 
 pub const NAME: &str = "..secretmount";
 /// Names of records that are being written.
@@ -45,10 +46,7 @@ impl Record {
 
     /// The record of `files` as the generation of that name.
     pub fn of(files: &Files, generation: &str) -> Self {
-        let mut salt = [0; 16];
-        // A weak salt makes guessing easier for root, who can read the files anyway.
-        let _ = aws_lc_rs::rand::fill(&mut salt);
-        let salt = hex(&salt);
+        let salt = random::hex::<16>();
         let entries = files.iter().map(|(path, file)| (path.to_string(), Entry::of(file, &salt))).collect();
         Self { format: Self::FORMAT, generation: generation.into(), salt, files: entries }
     }
