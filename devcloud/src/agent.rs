@@ -10,11 +10,10 @@ use serde_json::json;
 
 use crate::calls::CallFacts;
 use crate::encoding;
-use crate::http::{Answer, Asked};
+use crate::exchange::{Answer, Asked};
 use crate::iam::{NewSession, RoleArn, Trust};
-use crate::kubernetes::service_account_of;
-use crate::lock;
-use crate::oidc::Jwt;
+use crate::lock::lock;
+use crate::oidc::{Jwt, service_account_of};
 use crate::state::Shared;
 
 const AUDIENCE: &str = "pods.eks.amazonaws.com";

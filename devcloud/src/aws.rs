@@ -3,48 +3,16 @@
 //!
 //! Two protocols: STS takes forms and answers XML, Secrets Manager and Parameter Store speak JSON 1.1.
 
-use std::borrow::Cow;
-
 use serde_json::{Map, Value, json};
 
 use crate::calls::CallFacts;
 use crate::encoding;
-use crate::http::{Answer, Asked};
-use crate::lock;
-use crate::sigv4::{self, Authorization, Caller, Refused};
-use crate::state::Shared;
+use crate::error::AwsError;
+use crate::exchange::{Answer, Asked};
+use crate::lock::lock;
+use crate::sigv4::{self, Authorization, Refused};
+use crate::state::{Aws, Shared};
 use crate::{secretsmanager, ssm, sts};
-
-/// A refusal; how it is written depends on the service.
-#[derive(Debug)]
-pub(crate) struct AwsError {
-    pub status: u16,
-    pub code: Cow<'static, str>,
-    pub message: String,
-}
-
-impl AwsError {
-    pub fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code: code.into(), message: message.into() }
-    }
-
-    /// Most refusals have status 400.
-    pub fn bad(code: &'static str, message: impl Into<String>) -> Self {
-        Self::new(400, code, message)
-    }
-
-    /// The text IAM gives for a missing permission.
-    pub fn denied(caller: &Caller, action: &str, resource: &str, policy: &str) -> Self {
-        Self::bad(
-            "AccessDeniedException",
-            format!(
-                "User: {} is not authorized to perform: {action} on resource: {resource} because no \
-                 {policy} policy allows the {action} action",
-                caller.principal.arn
-            ),
-        )
-    }
-}
 
 /// Service and operation of a request, by what the client cannot leave out.
 fn operation(asked: &Asked) -> (String, String) {
@@ -126,9 +94,10 @@ fn json_service(shared: &Shared, asked: &Asked, service: &str, operation: &str) 
         false => serde_json::from_slice(&asked.body)
             .map_err(|_| AwsError::bad("SerializationException", "The body is no JSON object"))?,
     };
+    let Aws { iam, secrets, parameters, .. } = &mut *aws;
     let body = match service {
-        "ssm" => ssm::call(&mut aws, &caller, operation, &input)?,
-        _ => secretsmanager::call(&mut aws, &caller, operation, &input)?,
+        "ssm" => ssm::call(parameters, secrets, iam, &caller, operation, &input)?,
+        _ => secretsmanager::call(secrets, iam, &caller, operation, &input)?,
     };
     Ok(Answer::new(200, "application/x-amz-json-1.1", body.to_string())
         .with_header("x-amzn-requestid", encoding::uuid()))

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde::{Serialize, Serializer};
 use tokio::sync::watch;
 
-use crate::lock;
+use crate::lock::lock;
 
 /// Older calls are forgotten, so that a long demo or a benchmark does not fill memory.
 const KEPT: usize = 200_000;

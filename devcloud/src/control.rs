@@ -9,10 +9,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::exchange::{Answer, Asked};
 use crate::faults::Fault;
-use crate::http::{Answer, Asked};
 use crate::iam::Role;
-use crate::lock;
+use crate::lock::lock;
 use crate::seed::{Oidc, Seed};
 use crate::state::Shared;
 

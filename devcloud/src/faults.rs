@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 
 use crate::calls::CallFacts;
-use crate::lock;
+use crate::lock::lock;
 
 /// A rule that spoils calls. Every field that is set must match the call.
 #[derive(Clone, Debug, Deserialize)]

@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -27,62 +27,14 @@ use tokio::time::{Sleep, sleep};
 use tokio_rustls::TlsAcceptor;
 
 use crate::calls::CallFacts;
+use crate::exchange::{Answer, Asked};
 use crate::faults::FaultKind;
+use crate::lock::lock;
 use crate::state::Shared;
 use crate::{agent, aws, control, kubernetes};
 
 /// More than any request has: a secret has at most 64 KiB.
 const LARGEST_BODY: usize = 4 << 20;
-
-/// A request with its whole body.
-pub(crate) struct Asked {
-    pub method: Method,
-    pub path: String,
-    pub query: String,
-    pub headers: HeaderMap,
-    pub body: Bytes,
-}
-
-impl Asked {
-    /// A header's text, empty when absent.
-    pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
-    }
-
-    /// The first value of a query parameter.
-    pub fn query_value(&self, name: &str) -> Option<String> {
-        crate::encoding::form(&self.query).into_iter().find_map(|(key, value)| (key == name).then_some(value))
-    }
-}
-
-/// An answer, with the error code the log should show.
-pub(crate) struct Answer {
-    pub status: u16,
-    pub content_type: String,
-    pub headers: Vec<(&'static str, String)>,
-    pub body: Vec<u8>,
-    pub code: Option<String>,
-}
-
-impl Answer {
-    pub fn new(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
-        Self { status, content_type: content_type.into(), headers: Vec::new(), body: body.into(), code: None }
-    }
-
-    pub fn json(status: u16, body: &serde_json::Value) -> Self {
-        Self::new(status, "application/json", body.to_string())
-    }
-
-    pub fn with_code(mut self, code: &str) -> Self {
-        self.code = Some(code.into());
-        self
-    }
-
-    pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
-        self
-    }
-}
 
 /// Which of the services a listener speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +56,7 @@ impl Front {
     fn answer(self, shared: &Shared, asked: &Asked) -> Answer {
         match self {
             Self::Aws => aws::answer(shared, asked),
-            Self::Kubernetes => kubernetes::answer(shared, asked),
+            Self::Kubernetes => kubernetes::answer(&mut lock(&shared.cluster), &shared.issuer, asked),
             Self::Agent => agent::answer(shared, asked),
         }
     }

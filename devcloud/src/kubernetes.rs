@@ -11,10 +11,8 @@ use serde_json::{Map, Value, json};
 
 use crate::calls::CallFacts;
 use crate::encoding;
-use crate::http::{Answer, Asked};
-use crate::lock;
-use crate::oidc::Jwt;
-use crate::state::Shared;
+use crate::exchange::{Answer, Asked};
+use crate::oidc::{Jwt, service_account_of};
 use crate::token::{self, Keyring, Subject, TokenOptions};
 
 /// A pod as it was when it was put.
@@ -34,6 +32,17 @@ pub struct Pod {
     pub node: String,
     /// Uid the node had.
     pub node_uid: String,
+}
+
+impl From<&Pod> for Subject {
+    fn from(pod: &Pod) -> Self {
+        Self {
+            namespace: pod.namespace.clone(),
+            service_account: (pod.service_account.clone(), pod.service_account_uid.clone()),
+            pod: Some((pod.name.clone(), pod.uid.clone())),
+            node: Some((pod.node.clone(), pod.node_uid.clone())),
+        }
+    }
 }
 
 /// Namespace and name.
@@ -282,13 +291,6 @@ impl<'a> Route<'a> {
     }
 }
 
-/// `namespace/name` of the token's unproved subject, for the log.
-pub(crate) fn service_account_of(token: &str) -> Option<String> {
-    let jwt = Jwt::parse(token)?;
-    let (namespace, name) = jwt.text("sub").strip_prefix("system:serviceaccount:")?.split_once(':')?;
-    Some(format!("{namespace}/{name}"))
-}
-
 pub(crate) fn describe(asked: &Asked) -> CallFacts {
     let route = Route::of(&asked.path);
     let verb = match asked.method {
@@ -313,8 +315,7 @@ pub(crate) fn refuse(status: u16, reason: &str, message: &str) -> Answer {
     Answer::json(status, &body).with_code(reason)
 }
 
-pub(crate) fn answer(shared: &Shared, asked: &Asked) -> Answer {
-    let mut cluster = lock(&shared.cluster);
+pub(crate) fn answer(cluster: &mut Cluster, issuer: &str, asked: &Asked) -> Answer {
     let route = Route::of(&asked.path);
     let open = matches!(route, Route::Health | Route::Version);
     if let Some(Bearer(bearer)) = &cluster.bearer
@@ -324,11 +325,11 @@ pub(crate) fn answer(shared: &Shared, asked: &Asked) -> Answer {
         return refuse(401, "Unauthorized", "Unauthorized");
     }
     match (&asked.method, route) {
-        (&Method::GET, Route::ServiceAccount(namespace, name)) => service_account(&cluster, namespace, name),
-        (&Method::GET, Route::Pod(namespace, name)) => pod(&cluster, namespace, name),
-        (&Method::GET, Route::Node(name)) => node(&cluster, name),
+        (&Method::GET, Route::ServiceAccount(namespace, name)) => service_account(cluster, namespace, name),
+        (&Method::GET, Route::Pod(namespace, name)) => pod(cluster, namespace, name),
+        (&Method::GET, Route::Node(name)) => node(cluster, name),
         (&Method::GET, Route::Keys) => Answer::new(200, "application/jwk-set+json", cluster.keyring.jwks().to_string()),
-        (&Method::GET, Route::Discovery) => Answer::json(200, &discovery(&shared.issuer)),
+        (&Method::GET, Route::Discovery) => Answer::json(200, &discovery(issuer)),
         (&Method::GET, Route::Version) => Answer::json(
             200,
             &json!({"major": "1", "minor": "34", "gitVersion": "v1.34.0", "gitCommit": "",
@@ -336,19 +337,17 @@ pub(crate) fn answer(shared: &Shared, asked: &Asked) -> Answer {
                 "goVersion": "go1.24.6", "compiler": "gc", "platform": "linux/amd64"}),
         ),
         (&Method::GET, Route::Health) => Answer::new(200, "text/plain; charset=utf-8", "ok"),
-        (&Method::GET, Route::Events(namespace, None)) => event_list(&cluster, namespace),
+        (&Method::GET, Route::Events(namespace, None)) => event_list(cluster, namespace),
         (&Method::GET, Route::Events(namespace, Some(name))) => {
             match cluster.events.iter().find(|e| is_event(e, namespace, name)) {
                 Some(event) => Answer::json(200, event),
                 None => not_found("events", name),
             }
         }
-        (&Method::POST, Route::Events(namespace, None)) => create_event(&mut cluster, namespace, asked),
-        (&Method::PATCH, Route::Events(namespace, Some(name))) => patch_event(&mut cluster, namespace, name, asked),
-        (&Method::POST, Route::Token(namespace, name)) => {
-            token_request(&cluster, &shared.issuer, namespace, name, asked)
-        }
-        (&Method::POST, Route::TokenReviews) => token_review(&cluster, &shared.issuer, asked),
+        (&Method::POST, Route::Events(namespace, None)) => create_event(cluster, namespace, asked),
+        (&Method::PATCH, Route::Events(namespace, Some(name))) => patch_event(cluster, namespace, name, asked),
+        (&Method::POST, Route::Token(namespace, name)) => token_request(cluster, issuer, namespace, name, asked),
+        (&Method::POST, Route::TokenReviews) => token_review(cluster, issuer, asked),
         (_, Route::Unknown) => refuse(404, "NotFound", "the server could not find the requested resource"),
         _ => refuse(405, "MethodNotAllowed", "the server does not allow this method on the requested resource"),
     }
@@ -637,8 +636,8 @@ mod tests {
 
     #[test]
     fn strange_input_is_refused_and_never_a_panic() {
-        let shared = Shared::new(&crate::options::Options::default());
-        lock(&shared.cluster).put_pod("shop", "web-1", "web", "node-a");
+        let mut cluster = Cluster::new();
+        cluster.put_pod("shop", "web-1", "web", "node-a");
         let paths = [
             "/",
             "/api/v1/namespaces/shop/serviceaccounts/web/token",
@@ -668,11 +667,11 @@ mod tests {
                         body: (*body).into(),
                     };
                     describe(&asked);
-                    answer(&shared, &asked);
+                    answer(&mut cluster, ISSUER, &asked);
                 }
             }
         }
-        let events = lock(&shared.cluster).events();
+        let events = cluster.events();
         assert_eq!(events.len(), 1);
         assert!(is_event(&events[0], "shop", "e"), "a patch does not move it");
     }

@@ -20,7 +20,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -38,19 +38,25 @@ pub use crate::token::{Token, TokenOptions};
 
 use crate::http::Front;
 use crate::kubernetes::Bearer;
+use crate::lock::lock;
 use crate::state::Shared;
 use crate::tls::Authority;
 use crate::token::Subject;
 
+// Imports go one way: `http`; `aws`, `agent` and `control`; `sts` and `seed`; `state`; the services with a store of
+// their own (`ssm`, `secretsmanager`, `kubernetes`); what they check with; and last `exchange`, `encoding` and `lock`.
 mod agent;
 mod aws;
 mod calls;
 mod control;
 mod encoding;
+mod error;
+mod exchange;
 mod faults;
 mod http;
 mod iam;
 mod kubernetes;
+mod lock;
 pub mod node;
 mod oidc;
 mod options;
@@ -383,11 +389,6 @@ impl DevCloud {
     fn shared(&self) -> &Shared {
         &self.running.shared
     }
-}
-
-/// A panic in one call must not end all others: the state is whole between any two statements.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// An address that a client can use, also when the listener takes all.

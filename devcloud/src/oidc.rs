@@ -115,6 +115,13 @@ impl<'a> Jwt<'a> {
     }
 }
 
+/// `namespace/name` of the token's unproved subject, for the log.
+pub(crate) fn service_account_of(token: &str) -> Option<String> {
+    let jwt = Jwt::parse(token)?;
+    let (namespace, name) = jwt.text("sub").strip_prefix("system:serviceaccount:")?.split_once(':')?;
+    Some(format!("{namespace}/{name}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,11 +5,10 @@ use std::fmt;
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::aws::AwsError;
 use crate::encoding::{self, MIXED};
+use crate::error::AwsError;
 use crate::iam::{Iam, partition};
 use crate::sigv4::Caller;
-use crate::state::Aws;
 
 const CURRENT: &str = "AWSCURRENT";
 const PREVIOUS: &str = "AWSPREVIOUS";
@@ -261,18 +260,13 @@ impl Secret {
 
 /// Answers one operation for a caller whose signature is good.
 pub(crate) fn call(
-    aws: &mut Aws,
+    secrets: &mut Secrets,
+    iam: &Iam,
     caller: &Caller,
     operation: &str,
     input: &Map<String, Json>,
 ) -> Result<Json, AwsError> {
-    let mut desk = Desk {
-        secrets: &mut aws.secrets,
-        iam: &aws.iam,
-        caller,
-        input: Input(input),
-        action: format!("secretsmanager:{operation}"),
-    };
+    let mut desk = Desk { secrets, iam, caller, input: Input(input), action: format!("secretsmanager:{operation}") };
     match operation {
         "GetSecretValue" => desk.get_secret_value(),
         "BatchGetSecretValue" => desk.batch_get_secret_value(),

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::encoding;
 use crate::iam::Role;
-use crate::lock;
+use crate::lock::lock;
 use crate::secretsmanager::Value;
 use crate::state::Shared;
 

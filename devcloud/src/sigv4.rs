@@ -1,7 +1,7 @@
 //! AWS Signature Version 4, from the side that checks it.
 
 use crate::encoding;
-use crate::http::Asked;
+use crate::exchange::Asked;
 use crate::iam::{Iam, Principal};
 
 /// How far the clocks of the two sides may be apart.

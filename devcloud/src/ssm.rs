@@ -8,12 +8,11 @@ use std::fmt;
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::aws::AwsError;
 use crate::encoding::{self, MIXED};
+use crate::error::AwsError;
 use crate::iam::{Iam, partition};
-use crate::secretsmanager::{self, Input};
+use crate::secretsmanager::{self, Input, Secrets};
 use crate::sigv4::Caller;
-use crate::state::Aws;
 
 /// Parameters under this path are secrets of Secrets Manager.
 const SECRET_REFERENCE: &str = "/aws/reference/secretsmanager/";
@@ -61,99 +60,42 @@ impl Parameters {
 
 /// Answers one operation for a caller whose signature is good.
 pub(crate) fn call(
-    aws: &mut Aws,
+    parameters: &mut Parameters,
+    secrets: &mut Secrets,
+    iam: &Iam,
     caller: &Caller,
     operation: &str,
     input: &Map<String, Json>,
 ) -> Result<Json, AwsError> {
-    let action = format!("ssm:{operation}");
+    let mut desk = Desk { parameters, secrets, iam, caller, action: format!("ssm:{operation}") };
     let input = Input(input);
     match operation {
         "GetParameter" => {
             let name = input.need("Name")?;
-            Desk::new(aws, caller, action).allow(name)?;
-            let found = find_any(aws, caller, name, input.flag("WithDecryption"))?;
+            desk.allow(name)?;
+            let found = desk.find_any(name, input.flag("WithDecryption"))?;
             Ok(json!({"Parameter": found}))
         }
-        "GetParameters" => get_parameters(aws, caller, action, input),
-        "GetParametersByPath" => Desk::new(aws, caller, action).by_path(input),
-        "PutParameter" => Desk::new(aws, caller, action).put(input),
-        "LabelParameterVersion" => Desk::new(aws, caller, action).label(input),
-        "GetParameterHistory" => Desk::new(aws, caller, action).history(input),
-        "DeleteParameter" => Desk::new(aws, caller, action).delete(input),
-        "DeleteParameters" => Desk::new(aws, caller, action).delete_several(input),
+        "GetParameters" => desk.get_several(input),
+        "GetParametersByPath" => desk.by_path(input),
+        "PutParameter" => desk.put(input),
+        "LabelParameterVersion" => desk.label(input),
+        "GetParameterHistory" => desk.history(input),
+        "DeleteParameter" => desk.delete(input),
+        "DeleteParameters" => desk.delete_several(input),
         _ => Err(AwsError::bad("UnknownOperationException", "")),
     }
 }
 
-fn get_parameters(aws: &mut Aws, caller: &Caller, action: String, input: Input<'_>) -> Result<Json, AwsError> {
-    let names = input.texts("Names")?;
-    if names.is_empty() || names.len() > 10 {
-        let text = format!(
-            "1 validation error detected: Value '[{}]' at 'names' failed to satisfy constraint: Member must \
-             have length less than or equal to 10",
-            names.join(", ")
-        );
-        return Err(AwsError::bad("ValidationException", text));
-    }
-    let desk = Desk::new(aws, caller, action);
-    for name in &names {
-        desk.allow(name)?;
-    }
-    let names: BTreeSet<&str> = names.into_iter().collect();
-    let (mut found, mut invalid) = (Vec::new(), Vec::new());
-    for name in names {
-        match find_any(aws, caller, name, input.flag("WithDecryption")) {
-            Ok(parameter) => found.push(parameter),
-            Err(error) if error.code.starts_with("Parameter") => invalid.push(name),
-            Err(error) => return Err(error),
-        }
-    }
-    // The opposite of the alphabet is nobody's order by chance.
-    found.reverse();
-    Ok(json!({"Parameters": found, "InvalidParameters": invalid}))
-}
-
-/// A parameter of the store, or a secret that is asked for as a parameter.
-fn find_any(aws: &mut Aws, caller: &Caller, asked: &str, decrypt: bool) -> Result<Json, AwsError> {
-    let Some(id) = asked.strip_prefix(SECRET_REFERENCE) else {
-        return Desk::new(aws, caller, String::new()).find(asked, decrypt);
-    };
-    if !decrypt {
-        let text = "WithDecryption flag must be True for retrieving a Secret Manager secret.";
-        return Err(AwsError::bad("ValidationException", text));
-    }
-    let (id, selector) = id.split_once(':').unwrap_or((id, ""));
-    let mut input = Map::new();
-    input.insert("SecretId".into(), id.into());
-    match selector {
-        "" => {}
-        version if version.len() >= 32 => drop(input.insert("VersionId".into(), version.into())),
-        stage => drop(input.insert("VersionStage".into(), stage.into())),
-    }
-    let secret =
-        secretsmanager::call(aws, caller, "GetSecretValue", &input).map_err(|error| match error.code.as_ref() {
-            "ResourceNotFoundException" => AwsError::bad("ParameterNotFound", ""),
-            _ => error,
-        })?;
-    let name = format!("{SECRET_REFERENCE}{id}");
-    Ok(json!({"ARN": arn(caller, &name), "DataType": "text", "Name": name, "Type": "SecureString",
-        "Value": secret["SecretString"], "Version": 0, "LastModifiedDate": secret["CreatedDate"],
-        "SourceResult": secret.to_string()}))
-}
-
 struct Desk<'a> {
     parameters: &'a mut Parameters,
+    secrets: &'a mut Secrets,
     iam: &'a Iam,
     caller: &'a Caller,
     action: String,
 }
 
-impl<'a> Desk<'a> {
-    fn new(aws: &'a mut Aws, caller: &'a Caller, action: String) -> Self {
-        Self { parameters: &mut aws.parameters, iam: &aws.iam, caller, action }
-    }
-
+impl Desk<'_> {
     fn allow(&self, asked: &str) -> Result<(), AwsError> {
         let (name, selector) = parse(asked);
         let arn = match asked.starts_with("arn:") {
@@ -204,6 +146,63 @@ impl<'a> Desk<'a> {
             body["Selector"] = json!(format!(":{selector}"));
         }
         Ok(body)
+    }
+
+    fn get_several(&mut self, input: Input<'_>) -> Result<Json, AwsError> {
+        let names = input.texts("Names")?;
+        if names.is_empty() || names.len() > 10 {
+            let text = format!(
+                "1 validation error detected: Value '[{}]' at 'names' failed to satisfy constraint: Member must \
+                 have length less than or equal to 10",
+                names.join(", ")
+            );
+            return Err(AwsError::bad("ValidationException", text));
+        }
+        for name in &names {
+            self.allow(name)?;
+        }
+        let names: BTreeSet<&str> = names.into_iter().collect();
+        let (mut found, mut invalid) = (Vec::new(), Vec::new());
+        for name in names {
+            match self.find_any(name, input.flag("WithDecryption")) {
+                Ok(parameter) => found.push(parameter),
+                Err(error) if error.code.starts_with("Parameter") => invalid.push(name),
+                Err(error) => return Err(error),
+            }
+        }
+        // The opposite of the alphabet is nobody's order by chance.
+        found.reverse();
+        Ok(json!({"Parameters": found, "InvalidParameters": invalid}))
+    }
+
+    /// A parameter of the store, or a secret that is asked for as a parameter.
+    fn find_any(&mut self, asked: &str, decrypt: bool) -> Result<Json, AwsError> {
+        let Some(id) = asked.strip_prefix(SECRET_REFERENCE) else {
+            return self.find(asked, decrypt);
+        };
+        if !decrypt {
+            let text = "WithDecryption flag must be True for retrieving a Secret Manager secret.";
+            return Err(AwsError::bad("ValidationException", text));
+        }
+        let (id, selector) = id.split_once(':').unwrap_or((id, ""));
+        let mut input = Map::new();
+        input.insert("SecretId".into(), id.into());
+        match selector {
+            "" => {}
+            version if version.len() >= 32 => drop(input.insert("VersionId".into(), version.into())),
+            stage => drop(input.insert("VersionStage".into(), stage.into())),
+        }
+        let secret =
+            secretsmanager::call(self.secrets, self.iam, self.caller, "GetSecretValue", &input).map_err(|error| {
+                match error.code.as_ref() {
+                    "ResourceNotFoundException" => AwsError::bad("ParameterNotFound", ""),
+                    _ => error,
+                }
+            })?;
+        let name = format!("{SECRET_REFERENCE}{id}");
+        Ok(json!({"ARN": arn(self.caller, &name), "DataType": "text", "Name": name, "Type": "SecureString",
+            "Value": secret["SecretString"], "Version": 0, "LastModifiedDate": secret["CreatedDate"],
+            "SourceResult": secret.to_string()}))
     }
 
     fn body(&self, name: &str, revision: &Revision, decrypt: bool) -> Json {

@@ -8,7 +8,7 @@ use crate::calls::CallLog;
 use crate::faults::Faults;
 use crate::iam::Iam;
 use crate::kubernetes::Cluster;
-use crate::lock;
+use crate::lock::lock;
 use crate::oidc::{Provider, Providers};
 use crate::options::{DEFAULT_ISSUER, Options};
 use crate::secretsmanager::{Secrets, Value, Version};

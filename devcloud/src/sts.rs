@@ -4,11 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::aws::AwsError;
 use crate::encoding::{self, xml_escape};
-use crate::http::{Answer, Asked};
+use crate::error::AwsError;
+use crate::exchange::{Answer, Asked};
 use crate::iam::{Keys, NewSession, Role, RoleArn, Trust};
-use crate::lock;
+use crate::lock::lock;
 use crate::oidc::{Jwt, Unverified};
 use crate::sigv4::{self, Caller, Refused};
 use crate::state::{Aws, Shared};

@@ -15,7 +15,7 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-use crate::lock;
+use crate::lock::lock;
 
 /// Hosts that get a certificate; a name that starts with a dot stands for all below it.
 const HOSTS: [&str; 7] = [
