@@ -37,10 +37,11 @@ pub struct Shutdown {
     pub closing: CancellationToken,
 }
 
-/// Serves `service` on a socket called `name` in each of `directories`, until `shutdown.stop` and what was running then.
+/// Serves `service` on a socket called `name` in each of `directories` that is there, until `shutdown.stop` and what was
+/// running then.
 ///
 /// # Errors
-/// A directory in which there can be no socket; then none is served.
+/// A directory in which there can be no socket, or none that is there; then nothing is served.
 pub async fn serve<S>(service: S, directories: &[PathBuf], name: &str, shutdown: Shutdown) -> Result<(), SocketError>
 where
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
@@ -48,14 +49,29 @@ where
 {
     let mut sockets = Vec::new();
     let mut connections = JoinSet::new();
+    let mut missing = None;
     for directory in directories {
-        let (socket, listener) =
-            Socket::bind(directory, name).inspect_err(|_| sockets.iter().for_each(Socket::remove))?;
+        let (socket, listener) = match Socket::bind(directory, name) {
+            Ok(bound) => bound,
+            // A driver has one directory or another, and not all of them are mounted into us.
+            Err(error @ SocketError::NoDirectory { .. }) => {
+                warn!(%error, "a directory is not served");
+                missing = Some(error);
+                continue;
+            }
+            Err(error) => {
+                sockets.iter().for_each(Socket::remove);
+                return Err(error);
+            }
+        };
         info!(socket = %socket.path().display(), "serving");
         sockets.push(socket);
         connections.spawn(accept(listener, FinalCodes(service.clone()), shutdown.stop.clone()));
     }
 
+    if let (true, Some(error)) = (sockets.is_empty(), missing) {
+        return Err(error);
+    }
     shutdown.stop.cancelled().await;
     sockets.iter().for_each(Socket::remove);
     let mut drained = std::pin::pin!(async { while connections.join_next().await.is_some() {} });

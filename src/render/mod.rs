@@ -2,10 +2,12 @@
 //!
 //! Not here: which parts (`plan`), where files go (`volume`). Values are data: nothing in them is ever interpreted twice.
 
+mod evaluate;
 mod json;
 
 use std::collections::HashMap;
 
+use evaluate::{Budget, EvaluationError, evaluate};
 use json::Document;
 
 use crate::plan::{Address, Content, File, Files, JmesPath, Object, PlannedFile, SecretPlan};
@@ -31,7 +33,7 @@ pub enum RenderError {
     )]
     NothingSelected { expression: String, address: String, position: usize, file: String },
     #[error("the jmesPath {expression:?} fails on {address} (object {position}, file {file:?}): {problem}")]
-    Expression { expression: String, address: String, position: usize, file: String, problem: String },
+    Expression { expression: String, address: String, position: usize, file: String, problem: EvaluationError },
     #[error("the file {file:?} would have more than {limit} bytes. Mount less, or raise --max-value-bytes")]
     FileTooLarge { file: String, limit: usize },
     #[error(
@@ -47,7 +49,10 @@ impl Explained for RenderError {
         match self {
             Self::NotJson { .. } => Reason::NotJson,
             Self::NoSuchKey { .. } | Self::NothingSelected { .. } => Reason::JsonKeyNotFound,
-            Self::Expression { .. } => Reason::InvalidJmesPath,
+            Self::Expression { problem: EvaluationError::TooExpensive, .. } => Reason::LimitExceeded,
+            Self::Expression { problem: EvaluationError::Function | EvaluationError::Slice, .. } => {
+                Reason::InvalidJmesPath
+            }
             Self::FileTooLarge { .. } | Self::TooLarge { .. } => Reason::LimitExceeded,
             Self::Missing { .. } => Reason::Internal,
         }
@@ -68,6 +73,7 @@ pub fn render<A: Address>(
 ) -> Result<Files, RenderError> {
     let mut files = Files::new();
     let mut documents: HashMap<&A, Document> = HashMap::new();
+    let mut budget = Budget::of_a_mount();
     for object in &plan.objects {
         let missing = || RenderError::Missing { address: object.address.to_string() };
         let value = values.get(&object.address).ok_or_else(missing)?;
@@ -83,7 +89,7 @@ pub fn render<A: Address>(
                         documents.insert(&object.address, document);
                     }
                     let document = documents.get(&object.address).ok_or_else(missing)?;
-                    pick(document, expression, object, planned, max_file)?
+                    pick(document, expression, object, planned, &mut budget, max_file)?
                 }
             };
             let version = value.version.clone();
@@ -102,10 +108,11 @@ fn pick<A: Address>(
     expression: &JmesPath,
     object: &Object<A>,
     planned: &PlannedFile,
+    budget: &mut Budget,
     max_file: usize,
 ) -> Result<SecretBytes, RenderError> {
     let (address, position, file) = (object.address.to_string(), object.position, planned.path.to_string());
-    let found = expression.search(document.root()).map_err(|problem| RenderError::Expression {
+    let found = evaluate(expression, document.root(), budget).map_err(|problem| RenderError::Expression {
         expression: expression.as_str().into(),
         address: address.clone(),
         position,

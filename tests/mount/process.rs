@@ -77,13 +77,33 @@ async fn a_start_that_could_serve_nobody_is_stopped() {
     for (arguments, environment, text) in [
         (&[][..], &[("AWS_ENDPOINT_URL_STS", "notaurl")][..], "AWS_ENDPOINT_URL_STS: write a URL"),
         (&[], &no_certificates, "set SSL_CERT_FILE"),
-        (&["--provider-volume=/nonexistent"], &[], "--provider-volume"),
+        (&[], &[], "is a directory, which this provider does not replace"),
     ] {
         let node = Node::new().expect("a node");
+        if environment.is_empty() {
+            std::fs::create_dir(node.providers_dir().join("aws.sock")).expect("in the way");
+        }
         let mut provider = start(&cloud, &node, arguments, environment);
         assert_eq!(provider.wait().await.expect("ended").code(), Some(1));
         assert!(provider.logged(text).await, "{}", provider.log());
     }
+}
+
+#[tokio::test]
+async fn every_directory_that_is_there_is_served() {
+    let cloud = cloud().await;
+    let node = Node::new().expect("a node");
+    let second = node.scratch().join("second");
+    std::fs::create_dir(&second).expect("made");
+    let more = format!("--provider-volume={}", second.display());
+    let provider =
+        start(&cloud, &node, &["--driver-writes-secrets=true", "--provider-volume=/nonexistent", &more], &[]);
+    assert!(provider.logged(&format!("\"socket\":\"{}", second.display())).await);
+    for directory in [node.providers_dir(), second] {
+        let driver = devcloud::node::Driver::dial(&directory.join("aws.sock")).await.expect("a socket");
+        driver.version().await.expect("answered");
+    }
+    assert!(provider.log().contains("a directory is not served"));
 }
 
 #[tokio::test]

@@ -1,0 +1,186 @@
+//! What must hold for every input. One function for each target; `tests/seeds` runs them too, on the seeds.
+
+use std::path::{Component, Path};
+
+use secretmount::config::Limits;
+use secretmount::identity::KeySet;
+use secretmount::mount::MountRequest;
+use secretmount::plan::aws::{Region, Revision, StoredSecret};
+use secretmount::plan::{Content, FilePermission, JmesPath, Object, PlannedFile, RelativePath, SecretPlan};
+use secretmount::render::render;
+use secretmount::secrets::{SecretValue, Values};
+use secretmount::spec::Parameters;
+use secretmount::spec::aws::Class;
+use secretmount::volume::TargetPath;
+
+/// The function of a target, by its name.
+pub fn target(name: &str) -> Option<fn(&[u8])> {
+    Some(match name {
+        "attributes" => attributes,
+        "jmespath" => jmespath,
+        "json" => json,
+        "jwks" => jwks,
+        "objects_yaml" => objects_yaml,
+        "path" => path,
+        _ => return None,
+    })
+}
+
+/// A mount request: the permission on the first line, then the attributes.
+pub fn attributes(input: &[u8]) {
+    const TOKENS: &str = "csi.storage.k8s.io/serviceAccount.tokens";
+    let Some((permission, attributes)) = two_parts(input) else { return };
+    let Ok(request) = MountRequest::parse(attributes, permission, String::new()) else { return };
+
+    let pod = &request.pod;
+    assert!([&pod.namespace, &pod.name, &pod.uid, &pod.service_account].iter().all(|text| !text.is_empty()));
+    assert!(request.default_permission.mode() <= 0o777);
+    assert!(!request.parameters.keys().any(|name| name.starts_with("csi.storage.k8s.io/")));
+    let read: serde_json::Value = serde_json::from_str(attributes).expect("it was just read");
+    let tokens = read[TOKENS].as_str().and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
+    for (audience, issued) in tokens.as_ref().and_then(serde_json::Value::as_object).into_iter().flatten() {
+        let token = request.token(audience).expect("there is one for every audience");
+        assert_eq!(Some(token.expose()), field(issued, "token").and_then(serde_json::Value::as_str));
+    }
+}
+
+/// A class: `pathTranslation` on the first line, then `objects`.
+pub fn objects_yaml(input: &[u8]) {
+    let Some((translation, objects)) = two_parts(input) else { return };
+    let parameters = [("objects", objects), ("pathTranslation", translation)];
+    let parameters: Parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let limits = Limits::DEFAULT;
+    let Ok(class) = Class::parse(&parameters, permission(), &limits) else { return };
+    let Ok(plan) = class.plan(region()) else { return };
+
+    assert!((1..=limits.max_objects).contains(&plan.objects.len()));
+    let files: Vec<&PlannedFile> = plan.objects.iter().flat_map(|object| &object.files).collect();
+    assert!(files.len() <= limits.max_files);
+    for file in &files {
+        assert_stays_below(&file.path);
+        assert!(file.permission.mode() <= 0o777);
+    }
+    let mut paths: Vec<&RelativePath> = files.iter().map(|file| &file.path).collect();
+    // By elements, so that what is below a path comes right after it.
+    paths.sort_by_key(|path| path.elements().collect::<Vec<_>>());
+    for pair in paths.windows(2) {
+        assert!(!pair[0].is_parent_of(pair[1]), "{} would have to be a directory and a file", pair[0]);
+    }
+}
+
+/// An expression on the first line, then the JSON that it selects from.
+pub fn jmespath(input: &[u8]) {
+    let Some((expression, document)) = two_parts(input) else { return };
+    let Ok(expression) = expression.parse::<JmesPath>() else { return };
+    let _ = pick(expression, document);
+}
+
+/// A JSON value: what is picked out of it says the same, with its numbers spelled as they were.
+pub fn json(input: &[u8]) {
+    let Ok(document) = std::str::from_utf8(input) else { return };
+    let Some(picked) = pick("@".parse().expect("it is an expression"), document) else { return };
+    let document = document.strip_prefix('\u{feff}').unwrap_or(document);
+    let read: serde_json::Value = serde_json::from_str(document).expect("what was picked from is JSON");
+    match read {
+        // A text is picked as it is.
+        serde_json::Value::String(text) => assert_eq!(text, picked),
+        read => {
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&picked).expect("what was picked is JSON"), read);
+            let mut spelled = numbers(document);
+            for number in numbers(&picked) {
+                let place = spelled.iter().position(|there| *there == number);
+                spelled.swap_remove(place.unwrap_or_else(|| panic!("{number} is not spelled so in the document")));
+            }
+        }
+    }
+}
+
+/// A key set.
+pub fn jwks(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let Some(keys) = KeySet::parse(text) else { return };
+    let read: serde_json::Value = serde_json::from_str(text).expect("a key set is JSON");
+    let there = field(&read, "keys").and_then(serde_json::Value::as_array).expect("a key set has keys");
+    assert!(keys.len() <= there.len());
+}
+
+/// A file name in a volume, and the path of a volume.
+pub fn path(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    if let Ok(path) = text.parse::<RelativePath>() {
+        assert_eq!(path.as_str(), text);
+        assert_stays_below(&path);
+        assert!(!path.is_parent_of(&path));
+    }
+    if let Ok(target) = TargetPath::parse(text, "uid") {
+        assert!(text.starts_with('/') && !Path::new(text).components().any(|part| part == Component::ParentDir));
+        assert!(!matches!(target.volume(), "" | "." | "..") && !target.volume().contains('/'));
+    }
+}
+
+/// The first line and what comes after it, where both are UTF-8.
+fn two_parts(input: &[u8]) -> Option<(&str, &str)> {
+    std::str::from_utf8(input).ok()?.split_once('\n')
+}
+
+/// The field of an object that has only one. Its fields may also be written as a list, without their names.
+fn field<'a>(object: &'a serde_json::Value, name: &str) -> Option<&'a serde_json::Value> {
+    object.get(name).or_else(|| object.get(0))
+}
+
+fn permission() -> FilePermission {
+    FilePermission::from_mode(0o644).0
+}
+
+fn region() -> Region {
+    "eu-west-1".parse().expect("it is a Region")
+}
+
+#[track_caller]
+fn assert_stays_below(path: &RelativePath) {
+    let parts: Vec<Component<'_>> = Path::new(path.as_str()).components().collect();
+    assert!(parts.iter().all(|part| matches!(part, Component::Normal(_))), "{path}");
+    assert_eq!(parts.len(), path.elements().count(), "{path}");
+    assert!(!path.top().starts_with(".."), "{path}");
+}
+
+/// Renders a plan of one file.
+fn pick(expression: JmesPath, document: &str) -> Option<String> {
+    let limits = Limits::DEFAULT;
+    let address =
+        StoredSecret { region: region(), id: "shop/db".into(), revision: Revision::Stage(Revision::CURRENT.into()) };
+    let path: RelativePath = "picked".parse().expect("it is a file name");
+    let file = PlannedFile { path: path.clone(), permission: permission(), content: Content::JmesPath(expression) };
+    let object = Object { position: 1, address: address.clone(), files: vec![file] };
+    let plan = SecretPlan { objects: vec![object], warnings: Vec::new() };
+    let value = SecretValue { content: document.to_owned().into(), version: "1".into() };
+    let values = Values::from([(address, value)]);
+    let mut files = render(&plan, &values, limits.max_value_bytes, limits.max_mount_bytes).ok()?;
+    let content = files.remove(&path).expect("the planned file is there").content;
+    assert!(content.len() <= limits.max_value_bytes);
+    Some(String::from_utf8(content.expose().to_vec()).expect("JSON is text"))
+}
+
+/// The numbers of a JSON text, character by character.
+fn numbers(text: &str) -> Vec<String> {
+    let mut numbers = Vec::new();
+    let mut number = String::new();
+    let (mut in_text, mut escaped) = (false, false);
+    for c in text.chars() {
+        if in_text {
+            (in_text, escaped) = (escaped || c != '"', !escaped && c == '\\');
+            continue;
+        }
+        // The letters of true, false and null come before any digit, so they start no number.
+        match c {
+            '-' | '0'..='9' => number.push(c),
+            '+' | '.' | 'e' | 'E' if !number.is_empty() => number.push(c),
+            _ => {
+                in_text = c == '"';
+                numbers.extend((!number.is_empty()).then(|| std::mem::take(&mut number)));
+            }
+        }
+    }
+    numbers.extend((!number.is_empty()).then_some(number));
+    numbers
+}
