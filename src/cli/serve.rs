@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -56,7 +55,10 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     }
     let region: Option<Region> = match settings.aws_region.as_deref() {
         None | Some("") => None,
-        Some(written) => Some(written.parse().with_context(|| format!("AWS_REGION {written:?}"))?),
+        Some(written) => {
+            let region = written.parse();
+            Some(region.map_err(|problem| anyhow::anyhow!("AWS_REGION or --aws-region {written:?} {problem}"))?)
+        }
     };
     let stop = stop_signal()?;
     let aws = crate::aws::configuration().await?;

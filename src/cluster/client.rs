@@ -48,9 +48,11 @@ impl KubernetesClient {
     ) -> Result<T, ClusterError> {
         match tokio::time::timeout(TIME_OUT, answer).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(kube::Error::Api(status))) if status.code == 403 || status.code == 401 => {
-                Err(ClusterError::Forbidden { what })
+            Ok(Err(kube::Error::Api(status))) if status.code == 401 => {
+                let problem = "it does not accept this provider's own credentials".into();
+                Err(ClusterError::Unavailable { what, problem })
             }
+            Ok(Err(kube::Error::Api(status))) if status.code == 403 => Err(ClusterError::Forbidden { what }),
             Ok(Err(kube::Error::Api(status))) if status.code == 404 => Err(ClusterError::NotFound { what }),
             Ok(Err(kube::Error::Api(status))) => {
                 Err(ClusterError::Unavailable { what, problem: format!("HTTP {}", status.code) })

@@ -63,6 +63,7 @@ impl<P: Provider> CsiDriverProvider for ProviderService<P> {
         let size = answer.encoded_len();
         if size > MAX_ANSWER_BYTES {
             let reason = Reason::ResponseTooLarge;
+            warn!(reason = reason.as_str(), size, "an answer is too large for the driver");
             return Err(Status::new(
                 reason.code(),
                 format!(

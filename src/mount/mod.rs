@@ -131,7 +131,7 @@ pub enum MountError {
     Render(#[from] RenderError),
     #[error(transparent)]
     Volume(#[from] VolumeError),
-    #[error("the mount was not done within its {} s, which went by while {stage}; look at what that waits for, or raise --mount-deadline", budget.as_secs_f32().round())]
+    #[error("the mount was not done within its {:.1} s, which went by while {stage}; look at what that waits for, or raise --mount-deadline", budget.as_secs_f32())]
     BudgetSpent { stage: Stage, budget: Duration },
     #[error("the provider on this node is shutting down; kubelet tries again, and its successor serves")]
     ShuttingDown,

@@ -17,6 +17,9 @@ use crate::plan::{Content, FilePermission, JmesPath, Object, PlannedFile, Relati
 /// <https://docs.aws.amazon.com/eks/latest/userguide/iam-roles-for-service-accounts.html>
 pub const STS_AUDIENCE: &str = "sts.amazonaws.com";
 
+/// Most characters of a text that is refused, perhaps for its length, that its error shows.
+const SHOWN: usize = 100;
+
 /// A class whose text is right. Where it leaves the Region open, [`Class::plan`] settles that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Class {
@@ -139,7 +142,7 @@ impl Entry {
         let path = |written: &str| {
             let file = translation.apply(written);
             file.parse::<RelativePath>().map_err(|problem| SpecError::FileName {
-                name: file,
+                name: file.chars().take(SHOWN).collect(),
                 object: name.clone(),
                 position,
                 problem,
@@ -171,7 +174,7 @@ impl Entry {
                 path: path(&alias)?,
                 permission: permission(entry.file_permission.as_deref(), warnings)?.unwrap_or(own_permission),
                 content: Content::JmesPath(expression.parse::<JmesPath>().map_err(|problem| SpecError::JmesPath {
-                    expression,
+                    expression: expression.chars().take(SHOWN).collect(),
                     object: name.clone(),
                     position,
                     problem,
@@ -308,7 +311,7 @@ enum Service {
 
 /// The name and the type must agree on a service.
 fn service_of(name: &str, object_type: Option<&str>) -> Result<Service, String> {
-    const TYPES: &str = "write secretsmanager or ssmparameter";
+    const TYPES: &str = "write secretsmanager";
     let arn = match name.starts_with("arn:") {
         true => Some(Arn::parse(name).ok_or("is not a whole ARN; write all six parts, or the plain name")?),
         false => None,
