@@ -5,8 +5,7 @@
 //! clock and which tests pause.
 
 use std::fmt::Debug;
-use std::sync::Mutex;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use tokio::time::Instant;
 
@@ -30,30 +29,41 @@ impl WallClock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is moved.
-#[derive(Debug)]
-pub struct ManualClock(Mutex<SystemTime>);
+#[cfg(test)]
+pub use manual::ManualClock;
 
-impl ManualClock {
-    pub fn at(time: SystemTime) -> Self {
-        Self(Mutex::new(time))
+#[cfg(test)]
+mod manual {
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+    use std::time::{Duration, SystemTime};
+
+    use super::WallClock;
+
+    /// A clock that stands still until it is moved.
+    #[derive(Debug)]
+    pub struct ManualClock(Mutex<SystemTime>);
+
+    impl ManualClock {
+        pub fn at(time: SystemTime) -> Self {
+            Self(Mutex::new(time))
+        }
+
+        pub fn advance(&self, by: Duration) {
+            *self.time() += by;
+        }
+
+        pub fn rewind(&self, by: Duration) {
+            *self.time() -= by;
+        }
+
+        fn time(&self) -> MutexGuard<'_, SystemTime> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        }
     }
 
-    pub fn advance(&self, by: Duration) {
-        *self.time() += by;
-    }
-
-    pub fn rewind(&self, by: Duration) {
-        *self.time() -= by;
-    }
-
-    fn time(&self) -> std::sync::MutexGuard<'_, SystemTime> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-}
-
-impl WallClock for ManualClock {
-    fn now(&self) -> SystemTime {
-        *self.time()
+    impl WallClock for ManualClock {
+        fn now(&self) -> SystemTime {
+            *self.time()
+        }
     }
 }

@@ -43,28 +43,6 @@ impl Principal {
             Self::Pod(pod) => &pod.token,
         }
     }
-
-    /// What separates two callers who must never share anything: the start of every cache key.
-    ///
-    /// A service account that was deleted and made again is another one, hence the UID. The pod is not part of it, because
-    /// pods of one service account have one role; what is bound to a pod adds [`VerifiedPod::uid`].
-    pub fn scope(&self) -> Scope {
-        match self {
-            Self::Pod(pod) => Scope {
-                namespace: pod.namespace.clone(),
-                service_account: pod.service_account.clone(),
-                service_account_uid: pod.service_account_uid.clone(),
-            },
-        }
-    }
-}
-
-/// See [`Principal::scope`].
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Scope {
-    namespace: String,
-    service_account: String,
-    service_account_uid: String,
 }
 
 /// A pod whose token has proved it.

@@ -53,7 +53,7 @@ impl<P: Provider> Mounter<P> {
     /// is asked of anyone and nothing more is written.
     ///
     /// # Errors
-    /// The cause, with a final gRPC code. The volume is as it was before.
+    /// The cause, with a final gRPC code. The volume is as it was before, but for what [`VolumeError`] says.
     pub async fn mount(&self, request: MountRequest, deadline: Instant) -> Result<Mounted, MountError> {
         let record = MountRecord::start(&request.pod, &request.class);
         let budget = deadline.saturating_duration_since(Instant::now());

@@ -169,6 +169,17 @@ async fn f70_f71_a_new_process_takes_the_socket_over_and_the_old_one_leaves_it()
     driver.version().await.expect("answered");
 }
 
+#[tokio::test]
+async fn an_oversized_request_is_refused_and_the_next_one_served() {
+    let world = World::driver_writes().await;
+    world.cloud.put_secret("eu-west-1", "shop/key", "key");
+    let target = world.node.unmounted(&world.pod, "secrets").expect("a directory");
+    let huge = world.mount_of(&class_of(&["shop/key"]), &target).attribute("x", &"y".repeat(5 << 20));
+    let status = world.driver.mount(&huge).await.expect_err("refused");
+    assert!(is_final(status.code()), "{status:?}");
+    world.ask(&class_of(&["shop/key"])).await.expect("answered");
+}
+
 /// Requests as nobody should send them: whatever comes back, kubelet takes it for the end of the attempt.
 #[test]
 fn p6_no_request_is_answered_with_a_code_that_is_not_final() {
