@@ -11,20 +11,14 @@ use aws_sdk_secretsmanager::error::SdkError;
 use aws_sdk_secretsmanager::operation::RequestId as _;
 use aws_sdk_secretsmanager::operation::get_secret_value::{GetSecretValueError, GetSecretValueOutput};
 
-use super::{FetchError, SecretBackend, SecretValue};
+use super::Session;
 use crate::plan::aws::{Arn, Region, RoleArn, StoredSecret};
 use crate::reason::Reason;
+use crate::secrets::{FetchError, SecretBackend, SecretValue};
 use crate::sensitive::SecretBytes;
 
 /// Longest part of AWS's own message that is passed on.
 const MAX_MESSAGE: usize = 200;
-
-/// Temporary credentials, and the role they are for, which errors name.
-#[derive(Debug, Clone)]
-pub struct Session {
-    pub credentials: aws_credential_types::Credentials,
-    pub role: RoleArn,
-}
 
 /// Reads from Secrets Manager, in any Region, for any session.
 pub struct SecretsManager {

@@ -1,0 +1,63 @@
+//! Errors of the AWS SDK in our words.
+
+use aws_smithy_runtime_api::client::result::SdkError;
+
+use crate::reason::Reason;
+
+/// Whether AWS means that the credentials of a request have run out.
+pub fn is_expired(code: &str) -> bool {
+    matches!(code, "ExpiredToken" | "ExpiredTokenException" | "RequestExpired")
+}
+
+/// Whether AWS means that there were too many requests.
+pub fn is_throttling(code: &str) -> bool {
+    matches!(
+        code,
+        "Throttling"
+            | "ThrottlingException"
+            | "ThrottledException"
+            | "TooManyRequestsException"
+            | "RequestLimitExceeded"
+            | "RequestThrottled"
+            | "LimitExceededException"
+            | "SlowDown"
+    )
+}
+
+/// Why no usable answer came, in words that stay the same from try to try. Nothing of the SDK's own text is passed on,
+/// because that can hold the request, and with it a token.
+pub fn transport_problem<E, R>(error: &SdkError<E, R>) -> (Reason, &'static str) {
+    match error {
+        SdkError::TimeoutError(_) => (Reason::AwsTimeout, "AWS did not answer in time"),
+        SdkError::DispatchFailure(failure) if failure.is_timeout() => {
+            (Reason::AwsTimeout, "no connection to AWS in time; check the node's route, VPC endpoints and proxy")
+        }
+        SdkError::DispatchFailure(failure) if failure.is_io() => {
+            (Reason::AwsUnavailable, "no connection to AWS; check the node's DNS, route, VPC endpoints and proxy")
+        }
+        SdkError::DispatchFailure(_) => (Reason::AwsUnavailable, "the request could not be sent to AWS"),
+        SdkError::ResponseError(_) => (Reason::AwsUnavailable, "AWS's answer broke off or was no answer"),
+        SdkError::ConstructionFailure(_) => (Reason::Internal, "the request could not be built"),
+        SdkError::ServiceError(_) => (Reason::Internal, "AWS answered with an error"),
+        _ => (Reason::Internal, "the request failed"),
+    }
+}
+
+/// The first `limit` characters of a text of AWS, on one line. It may quote what a class says; what looks like a token is
+/// left out.
+pub fn shorten(text: &str, limit: usize) -> String {
+    // Every JSON Web Token starts with the base64 of `{"`.
+    let words = text.split_whitespace().map(|word| if word.contains("eyJ") { "(token)" } else { word });
+    words.collect::<Vec<_>>().join(" ").chars().take(limit).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a44_texts_of_aws_are_short_lines_without_tokens() {
+        assert_eq!(shorten("bad\n token eyJhbGciOi.x.y given", 100), "bad token (token) given");
+        assert_eq!(shorten(&"x ".repeat(1 << 20), 5), "x x x");
+    }
+}

@@ -1,0 +1,7 @@
+//! What both rooms that talk to AWS need of its SDK.
+
+mod configuration;
+mod failure;
+
+pub use configuration::configuration;
+pub use failure::{is_expired, is_throttling, shorten, transport_problem};

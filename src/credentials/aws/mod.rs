@@ -1,0 +1,5 @@
+//! Credentials of AWS for a pod.
+
+mod irsa;
+
+pub use irsa::{Irsa, IrsaSource};
