@@ -19,6 +19,9 @@ pub struct Fault {
     /// Api, like `GetSecretValue` or `get jwks`.
     #[serde(default)]
     pub api: Option<String>,
+    /// Region of the call, as far as it is known.
+    #[serde(default)]
+    pub region: Option<String>,
     /// A part of the call's subject.
     #[serde(default)]
     pub subject: Option<String>,
@@ -68,7 +71,7 @@ pub enum FaultKind {
 impl Fault {
     /// Strikes every call until limited by the methods below.
     pub fn new(kind: FaultKind) -> Self {
-        Self { service: None, api: None, subject: None, times: None, kind }
+        Self { service: None, api: None, region: None, subject: None, times: None, kind }
     }
 
     /// Strikes every call of one api.
@@ -95,6 +98,13 @@ impl Fault {
         self
     }
 
+    /// Only calls of this Region.
+    #[must_use]
+    pub fn region(mut self, region: &str) -> Self {
+        self.region = Some(region.into());
+        self
+    }
+
     /// Only calls whose subject contains this text.
     #[must_use]
     pub fn subject(mut self, part: &str) -> Self {
@@ -114,6 +124,7 @@ impl Fault {
         self.times != Some(0)
             && same(&self.service, &call.service)
             && same(&self.api, &call.api)
+            && same(&self.region, call.region.as_deref().unwrap_or_default())
             && self
                 .subject
                 .as_deref()

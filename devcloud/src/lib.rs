@@ -32,6 +32,7 @@ pub use crate::faults::{Fault, FaultKind};
 pub use crate::iam::{ADMIN_ACCESS_KEY_ID, ADMIN_SECRET_ACCESS_KEY, Allow, Role, Session, Trust};
 pub use crate::kubernetes::Pod;
 pub use crate::options::{DEFAULT_ISSUER, Options};
+pub use crate::proxy::Proxy;
 pub use crate::secretsmanager::{Value, Version};
 pub use crate::seed::Seed;
 pub use crate::token::{Token, TokenOptions};
@@ -60,6 +61,7 @@ mod lock;
 pub mod node;
 mod oidc;
 mod options;
+mod proxy;
 mod secretsmanager;
 mod seed;
 mod sigv4;
@@ -103,13 +105,14 @@ impl DevCloud {
         let (stop, stopped) = watch::channel(false);
         let mut servers = Vec::new();
         let mut addresses = Vec::new();
-        for (port, front, tls) in [
-            (options.aws_port, Front::Aws, None),
-            (options.tls_port, Front::Aws, Some(tls)),
-            (options.kubernetes_port, Front::Kubernetes, None),
-            (options.agent_port, Front::Agent, None),
+        let agent_address = options.agent_address.unwrap_or(options.address);
+        for (address, port, front, tls) in [
+            (options.address, options.aws_port, Front::Aws, None),
+            (options.address, options.tls_port, Front::Aws, Some(tls)),
+            (options.address, options.kubernetes_port, Front::Kubernetes, None),
+            (agent_address, options.agent_port, Front::Agent, None),
         ] {
-            let listener = TcpListener::bind((options.address, port)).await?;
+            let listener = TcpListener::bind((address, port)).await?;
             addresses.push(reachable(listener.local_addr()?));
             servers.push(http::serve(listener, front, tls, Arc::clone(&shared), stopped.clone()));
         }
@@ -221,6 +224,19 @@ impl DevCloud {
     pub fn put_parameter(&self, region: &str, name: &str, value: &str, secure: bool) -> u64 {
         let kind = if secure { "SecureString" } else { "String" };
         self.shared().put_parameter(region, name, value, kind)
+    }
+
+    /// The same in any account. `shared` lets roles of other accounts read it by its ARN, as AWS RAM does.
+    pub fn put_parameter_in(&self, account: &str, region: &str, name: &str, value: &str, shared: bool) -> u64 {
+        let mut aws = lock(&self.shared().aws);
+        aws.parameters.share(account, region, name, shared);
+        aws.parameters.put(account, region, name, value, "String")
+    }
+
+    /// Moves a label to a version of a parameter.
+    pub fn label_parameter(&self, region: &str, name: &str, version: u64, label: &str) {
+        let account = &self.shared().account;
+        lock(&self.shared().aws).parameters.label(account, region, name, version, label);
     }
 
     /// Tells IAM, in all accounts, about an OIDC provider and its key set. The cloud's own issuer is

@@ -25,6 +25,9 @@ struct Cli {
     /// Port of the Kubernetes API.
     #[arg(long, default_value_t = 0)]
     kubernetes_port: u16,
+    /// Address of the Pod Identity agent, where it is another one.
+    #[arg(long)]
+    agent_address: Option<IpAddr>,
     /// Port of the Pod Identity agent.
     #[arg(long, default_value_t = 0)]
     agent_port: u16,
@@ -55,6 +58,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let cloud = DevCloud::start(Options {
         address: cli.address,
+        agent_address: cli.agent_address,
         aws_port: cli.aws_port,
         kubernetes_port: cli.kubernetes_port,
         agent_port: cli.agent_port,

@@ -7,6 +7,8 @@ use std::net::{IpAddr, Ipv4Addr};
 pub struct Options {
     /// Address of all listeners.
     pub address: IpAddr,
+    /// Address of the EKS Pod Identity agent's listener, where it is another one.
+    pub agent_address: Option<IpAddr>,
     /// AWS services over plain HTTP, and the control paths.
     pub aws_port: u16,
     /// Kubernetes API.
@@ -28,6 +30,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            agent_address: None,
             aws_port: 0,
             kubernetes_port: 0,
             agent_port: 0,

@@ -21,7 +21,11 @@ const SECRET_REFERENCE: &str = "/aws/reference/secretsmanager/";
 type Key = (String, String, String);
 
 #[derive(Debug, Default)]
-pub(crate) struct Parameters(BTreeMap<Key, Vec<Revision>>);
+pub(crate) struct Parameters {
+    known: BTreeMap<Key, Vec<Revision>>,
+    /// Those that roles of other accounts may read.
+    shared: BTreeSet<Key>,
+}
 
 #[derive(Clone)]
 struct Revision {
@@ -42,7 +46,7 @@ impl Parameters {
     /// Writes a new version and gives its number.
     pub fn put(&mut self, account: &str, region: &str, name: &str, value: &str, kind: &str) -> u64 {
         let key = (account.to_owned(), region.to_owned(), name.to_owned());
-        let revisions = self.0.entry(key).or_default();
+        let revisions = self.known.entry(key).or_default();
         let version = revisions.last().map_or(1, |last| last.version + 1);
         revisions.push(Revision {
             version,
@@ -55,6 +59,26 @@ impl Parameters {
             revisions.remove(0);
         }
         version
+    }
+
+    /// Lets roles of other accounts read a parameter, or no longer.
+    pub fn share(&mut self, account: &str, region: &str, name: &str, shared: bool) {
+        let key = (account.to_owned(), region.to_owned(), name.to_owned());
+        match shared {
+            true => self.shared.insert(key),
+            false => self.shared.remove(&key),
+        };
+    }
+
+    /// Moves a label to a version, if there is one.
+    pub fn label(&mut self, account: &str, region: &str, name: &str, version: u64, label: &str) {
+        let key = (account.to_owned(), region.to_owned(), name.to_owned());
+        for revision in self.known.get_mut(&key).into_iter().flatten() {
+            revision.labels.remove(label);
+            if revision.version == version {
+                revision.labels.insert(label.to_owned());
+            }
+        }
     }
 }
 
@@ -106,16 +130,22 @@ impl Desk<'_> {
         if !self.iam.allows(principal, &self.action, &arn, None) {
             return Err(AwsError::denied(self.caller, &self.action, &arn, "identity-based"));
         }
-        // Sharing between accounts is not part of this store.
-        if arn.split(':').nth(4) != Some(&principal.account) {
+        let account = arn.split(':').nth(4).unwrap_or_default();
+        let is_shared = |name: &str| {
+            self.parameters.shared.contains(&(account.to_owned(), self.caller.region.clone(), name.to_owned()))
+        };
+        if account != principal.account && !is_shared(name) && !is_shared(&format!("/{name}")) {
             return Err(AwsError::denied(self.caller, &self.action, &arn, "resource-based"));
         }
         Ok(())
     }
 
     fn key(&self, name: &str) -> Key {
-        let account = self.caller.principal.account.clone();
-        (account, self.caller.region.clone(), name.to_owned())
+        self.key_in(&self.caller.principal.account, name)
+    }
+
+    fn key_in(&self, account: &str, name: &str) -> Key {
+        (account.to_owned(), self.caller.region.clone(), name.to_owned())
     }
 
     /// A parameter by name or ARN, with or without `:version` or `:label`.
@@ -125,10 +155,12 @@ impl Desk<'_> {
         if by_arn && asked.split(':').nth(3) != Some(&self.caller.region) {
             return Err(AwsError::bad("ParameterNotFound", ""));
         }
-        let known = &self.parameters.0;
+        let own = self.caller.principal.account.as_str();
+        let account = if by_arn { asked.split(':').nth(4).unwrap_or_default() } else { own };
+        let known = &self.parameters.known;
         let (name, revisions) = known
-            .get_key_value(&self.key(name))
-            .or_else(|| known.get_key_value(&self.key(&format!("/{name}"))).filter(|_| by_arn))
+            .get_key_value(&self.key_in(account, name))
+            .or_else(|| known.get_key_value(&self.key_in(account, &format!("/{name}"))).filter(|_| by_arn))
             .map(|((_, _, name), revisions)| (name, revisions))
             .ok_or_else(|| AwsError::bad("ParameterNotFound", ""))?;
         let revision = match selector {
@@ -142,6 +174,11 @@ impl Desk<'_> {
             AwsError::bad("ParameterVersionNotFound", text)
         })?;
         let mut body = self.body(name, revision, decrypt);
+        if account != own {
+            // What another account shares is known by its ARN only.
+            let arn = asked[..asked.len() - selector.map_or(0, |selector| selector.len() + 1)].to_owned();
+            (body["Name"], body["ARN"]) = (json!(arn), json!(arn));
+        }
         if let Some(selector) = selector {
             body["Selector"] = json!(format!(":{selector}"));
         }
@@ -244,7 +281,7 @@ impl Desk<'_> {
             }
         }
         let mut found = Vec::new();
-        for ((account, region, name), revisions) in &self.parameters.0 {
+        for ((account, region, name), revisions) in &self.parameters.known {
             let own = *account == self.caller.principal.account && *region == self.caller.region;
             let below =
                 name.strip_prefix(&prefix).is_some_and(|rest| !rest.is_empty() && (recursive || !rest.contains('/')));
@@ -280,7 +317,7 @@ impl Desk<'_> {
             return Err(AwsError::bad("ValidationException", text));
         }
         let key = self.key(name);
-        let known = self.parameters.0.get(&key).and_then(|known| known.last());
+        let known = self.parameters.known.get(&key).and_then(|known| known.last());
         if known.is_some() && !input.flag("Overwrite") {
             let text = "The parameter already exists. To overwrite this value, set the overwrite option in the \
                         request to true.";
@@ -312,7 +349,7 @@ impl Desk<'_> {
         let labels = input.texts("Labels")?;
         let wanted = input.0.get("ParameterVersion").and_then(Json::as_u64);
         let key = self.key(name);
-        let revisions = self.parameters.0.get_mut(&key).ok_or_else(|| AwsError::bad("ParameterNotFound", ""))?;
+        let revisions = self.parameters.known.get_mut(&key).ok_or_else(|| AwsError::bad("ParameterNotFound", ""))?;
         let version = wanted.or(revisions.last().map(|last| last.version));
         if !revisions.iter().any(|revision| Some(revision.version) == version) {
             let text = format!("Systems Manager could not find version {version:?} of {name}");
@@ -342,7 +379,8 @@ impl Desk<'_> {
         let name = input.need("Name")?;
         self.allow(name)?;
         let decrypt = input.flag("WithDecryption");
-        let revisions = self.parameters.0.get(&self.key(name)).ok_or_else(|| AwsError::bad("ParameterNotFound", ""))?;
+        let revisions =
+            self.parameters.known.get(&self.key(name)).ok_or_else(|| AwsError::bad("ParameterNotFound", ""))?;
         let list: Vec<Json> = revisions
             .iter()
             .map(|revision| {
@@ -358,7 +396,7 @@ impl Desk<'_> {
     fn delete(&mut self, input: Input<'_>) -> Result<Json, AwsError> {
         let name = input.need("Name")?;
         self.allow(name)?;
-        match self.parameters.0.remove(&self.key(name)) {
+        match self.parameters.known.remove(&self.key(name)) {
             Some(_) => Ok(json!({})),
             None => Err(AwsError::bad("ParameterNotFound", "")),
         }
@@ -370,7 +408,7 @@ impl Desk<'_> {
             self.allow(name)?;
         }
         let (deleted, invalid): (Vec<&str>, Vec<&str>) =
-            names.into_iter().partition(|name| self.parameters.0.remove(&self.key(name)).is_some());
+            names.into_iter().partition(|name| self.parameters.known.remove(&self.key(name)).is_some());
         Ok(json!({"DeletedParameters": deleted, "InvalidParameters": invalid}))
     }
 }
