@@ -54,6 +54,26 @@ pub struct Settings {
     #[arg(long, env = "AWS_REGION", value_name = "REGION")]
     pub aws_region: Option<String>,
 
+    /// Audience of the tokens that are exchanged at STS; repeat it where clusters differ
+    #[arg(
+        long,
+        env = "SECRETMOUNT_IRSA_AUDIENCE",
+        value_name = "AUDIENCE",
+        value_delimiter = ',',
+        default_value = "sts.amazonaws.com"
+    )]
+    pub irsa_audience: Vec<String>,
+
+    /// Address of the EKS Pod Identity agent; repeat it for IPv4 and IPv6
+    #[arg(
+        long,
+        env = "SECRETMOUNT_POD_IDENTITY_ENDPOINT",
+        value_name = "URL",
+        value_delimiter = ',',
+        default_values = ["http://169.254.170.23/v1/credentials", "http://[fd00:ec2::23]/v1/credentials"]
+    )]
+    pub pod_identity_endpoint: Vec<String>,
+
     /// What is logged: error, warn, info, debug or trace, or a filter such as secretmount=debug
     #[arg(long, env = "SECRETMOUNT_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
     pub log_level: String,
@@ -120,7 +140,7 @@ impl Default for Limits {
     }
 }
 
-/// Flags of the official provider that have nothing to set here. They are taken so that its arguments start us too.
+/// Flags of the official provider, read as leniently as it reads them, so that its arguments start us too.
 #[derive(Debug, Clone, Default, Args)]
 pub struct OfficialSettings {
     #[arg(long, hide = true, value_name = "COUNT")]
@@ -129,18 +149,37 @@ pub struct OfficialSettings {
     pub burst: Option<String>,
     #[arg(long, hide = true, value_name = "VERSION")]
     pub eks_addon_version: Option<String>,
-    #[arg(long, hide = true, value_name = "DURATION")]
+    /// Longest time for one request to the EKS Pod Identity agent [default: 5s]
+    #[arg(long, value_name = "DURATION")]
     pub pod_identity_http_timeout: Option<String>,
 }
 
 impl OfficialSettings {
+    const AGENT_LIMIT: Duration = Duration::from_secs(5);
+
+    /// Longest time for one request to the EKS Pod Identity agent.
+    pub fn agent_limit(&self) -> Duration {
+        self.given_agent_limit().unwrap_or(Self::AGENT_LIMIT)
+    }
+
+    /// `None` where nothing is given, or nothing that can be used.
+    fn given_agent_limit(&self) -> Option<Duration> {
+        let given = self.pod_identity_http_timeout.as_deref().and_then(|raw| parse_duration(raw).ok());
+        given.filter(|limit| !limit.is_zero())
+    }
+
     /// One sentence for each flag that was given and does nothing.
     pub fn warnings(&self) -> Vec<String> {
         let ignored = [
             ("--qps", &self.qps, "Kubernetes is asked at most once a mount, without a limit of our own"),
             ("--burst", &self.burst, "Kubernetes is asked at most once a mount, without a limit of our own"),
             ("--eks-addon-version", &self.eks_addon_version, "this is no EKS add-on"),
-            ("--pod-identity-http-timeout", &self.pod_identity_http_timeout, "EKS Pod Identity is not supported yet"),
+            // There too a value that makes no sense keeps nobody from starting.
+            (
+                "--pod-identity-http-timeout",
+                self.given_agent_limit().map_or(&self.pod_identity_http_timeout, |_| &None),
+                "it is no duration like 250ms or 2s; the default of 5s is used",
+            ),
         ];
         ignored
             .into_iter()

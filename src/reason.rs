@@ -4,6 +4,7 @@
 //! are anchors in `docs/errors.md`. They are never renamed, only added.
 
 use std::fmt;
+use std::sync::Arc;
 
 use tonic::Code;
 
@@ -14,13 +15,13 @@ pub trait Explained: std::error::Error + Send + Sync + 'static {
 }
 
 /// An error of a room whose type the holder does not know, such as what a trait's implementation failed with. It shows that
-/// error's text and sources as its own.
-#[derive(Debug)]
-pub struct Explanation(Box<dyn Explained>);
+/// error's text and sources as its own. Clones share it, because several may have waited for what failed.
+#[derive(Debug, Clone)]
+pub struct Explanation(Arc<dyn Explained>);
 
 impl Explanation {
     pub fn of(error: impl Explained) -> Self {
-        Self(Box::new(error))
+        Self(Arc::new(error))
     }
 }
 
@@ -80,15 +81,16 @@ macro_rules! reasons {
 reasons! {
     InvalidArgument:
         InvalidRequest InvalidParameter InvalidObjects InvalidFileName DuplicateFile InvalidJmesPath
-        UnsupportedSetting LimitExceeded NotJson;
+        LimitExceeded NotJson;
     Unauthenticated: TokenInvalid TokenExpired TokenMismatch;
     PermissionDenied: AssumeRoleDenied SecretAccessDenied DecryptDenied;
-    NotFound: SecretNotFound SecretVersionNotFound SecretPendingDeletion JsonKeyNotFound ServiceAccountNotFound;
+    NotFound: SecretNotFound SecretVersionNotFound SecretPendingDeletion ParameterNotFound JsonKeyNotFound
+        ServiceAccountNotFound;
     FailedPrecondition:
-        TokenMissing RoleMissing RegionUnknown TargetNotTmpfs TargetUnexpected KubernetesForbidden
+        TokenMissing RoleMissing PodIdentityMissing RegionUnknown TargetNotTmpfs TargetUnexpected KubernetesForbidden
         ResponseTooLarge;
     Internal:
-        AwsThrottled AwsUnavailable AwsTimeout KubernetesUnavailable KeysUnavailable WriteFailed NoSpace BudgetSpent
+        AwsThrottled AwsUnavailable AwsTimeout TlsFailed AgentUnavailable AgentThrottled KubernetesUnavailable KeysUnavailable WriteFailed NoSpace BudgetSpent
         CredentialsExpired TargetChanged AnswerMismatch ShuttingDown Internal;
 }
 

@@ -5,10 +5,10 @@ use std::path::{Component, Path};
 use secretmount::config::Limits;
 use secretmount::identity::KeySet;
 use secretmount::mount::MountRequest;
-use secretmount::plan::aws::{Region, Revision, StoredSecret};
+use secretmount::plan::aws::{Item, Region, Revision, Secret, Stored};
 use secretmount::plan::{Content, FilePermission, JmesPath, Object, PlannedFile, RelativePath, SecretPlan};
 use secretmount::render::render;
-use secretmount::secrets::{SecretValue, Values};
+use secretmount::secrets::{Fetched, SecretValue};
 use secretmount::spec::Parameters;
 use secretmount::spec::aws::Class;
 use secretmount::volume::TargetPath;
@@ -39,7 +39,7 @@ pub fn attributes(input: &[u8]) {
     let read: serde_json::Value = serde_json::from_str(attributes).expect("it was just read");
     let tokens = read[TOKENS].as_str().and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
     for (audience, issued) in tokens.as_ref().and_then(serde_json::Value::as_object).into_iter().flatten() {
-        let token = request.token(audience).expect("there is one for every audience");
+        let (_, token) = request.token(std::slice::from_ref(audience)).expect("there is one for every audience");
         assert_eq!(Some(token.expose()), field(issued, "token").and_then(serde_json::Value::as_str));
     }
 }
@@ -51,7 +51,7 @@ pub fn objects_yaml(input: &[u8]) {
     let parameters: Parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     let limits = Limits::DEFAULT;
     let Ok(class) = Class::parse(&parameters, permission(), &limits) else { return };
-    let Ok(plan) = class.plan(region()) else { return };
+    let Ok(plan) = class.plan(&region()) else { return };
 
     assert!((1..=limits.max_objects).contains(&plan.objects.len()));
     let files: Vec<&PlannedFile> = plan.objects.iter().flat_map(|object| &object.files).collect();
@@ -147,14 +147,14 @@ fn assert_stays_below(path: &RelativePath) {
 /// Renders a plan of one file.
 fn pick(expression: JmesPath, document: &str) -> Option<String> {
     let limits = Limits::DEFAULT;
-    let address =
-        StoredSecret { region: region(), id: "shop/db".into(), revision: Revision::Stage(Revision::CURRENT.into()) };
+    let secret = Secret { id: "shop/db".into(), revision: Revision::Stage(Revision::CURRENT.into()) };
+    let address = Stored { region: region(), item: Item::Secret(secret) };
     let path: RelativePath = "picked".parse().expect("it is a file name");
     let file = PlannedFile { path: path.clone(), permission: permission(), content: Content::JmesPath(expression) };
-    let object = Object { position: 1, address: address.clone(), files: vec![file] };
+    let object = Object { position: 1, address: address.clone(), standby: None, files: vec![file] };
     let plan = SecretPlan { objects: vec![object], warnings: Vec::new() };
     let value = SecretValue { content: document.to_owned().into(), version: "1".into() };
-    let values = Values::from([(address, value)]);
+    let values = [Fetched { address, value: value.into() }];
     let mut files = render(&plan, &values, limits.max_value_bytes, limits.max_mount_bytes).ok()?;
     let content = files.remove(&path).expect("the planned file is there").content;
     assert!(content.len() <= limits.max_value_bytes);

@@ -4,18 +4,23 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use aws_config::meta::region::{ProvideRegion, future};
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, ConfigLoader, SdkConfig};
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_http_client::{Builder, Connector, tls};
+use aws_smithy_http_client::tls::{self, TlsContext, TrustStore};
+use aws_smithy_http_client::{Builder, Connector};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 
 /// Variables that the SDK reads endpoints from, for the services that are called.
 /// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>
-const ENDPOINT_VARIABLES: [&str; 3] = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL_STS"];
+const ENDPOINT_VARIABLES: [&str; 4] =
+    ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL_SSM", "AWS_ENDPOINT_URL_STS"];
 
 /// As many as one mount has requests under way; with fewer the pool would throw warm connections away.
 const IDLE_CONNECTIONS_PER_HOST: usize = 64;
@@ -24,18 +29,10 @@ const IDLE_CONNECTIONS_PER_HOST: usize = 64;
 /// credentials, no Region.
 ///
 /// # Errors
-/// An endpoint that is no URL, or a machine without CA certificates: both would otherwise fail every mount.
+/// An endpoint that is no URL, endpoints of one's own together with FIPS, and authorities that cannot be read: each would
+/// otherwise fail every mount.
 pub async fn configuration() -> anyhow::Result<SdkConfig> {
-    for variable in ENDPOINT_VARIABLES {
-        if let Ok(value) = std::env::var(variable) {
-            check_endpoint(&value).map_err(|problem| anyhow::anyhow!("{variable}: {problem}"))?;
-        }
-    }
-    anyhow::ensure!(
-        !rustls_native_certs::load_native_certs().certs.is_empty(),
-        "no CA certificates were found, without which AWS cannot be told from anybody else; \
-         put them into /etc/ssl/certs, or set SSL_CERT_FILE"
-    );
+    let endpoint = endpoint_variable()?;
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_millis(3_100))
         .read_timeout(Duration::from_secs(5))
@@ -46,16 +43,66 @@ pub async fn configuration() -> anyhow::Result<SdkConfig> {
         .with_max_attempts(5)
         .with_initial_backoff(Duration::from_millis(100))
         .with_max_backoff(Duration::from_secs(5));
-    Ok(ConfigLoader::default()
+    let config = ConfigLoader::default()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .app_name(AppName::new(concat!("secretmount-", env!("CARGO_PKG_VERSION")))?)
         .no_credentials()
         .region(NoRegion)
-        .http_client(http_client())
+        .http_client(http_client(tls_context()?))
         .timeout_config(timeouts)
         .retry_config(retries)
         .load()
-        .await)
+        .await;
+    // The SDK refuses the two together, but with the first request.
+    if let (Some(true), Some(variable)) = (config.use_fips(), endpoint) {
+        anyhow::bail!(
+            "{variable} and AWS_USE_FIPS_ENDPOINT exclude each other: AWS's FIPS endpoints have URLs of their own. Remove \
+             one; to use a FIPS endpoint behind a URL of yours, only set the URL"
+        );
+    }
+    Ok(config)
+}
+
+/// The first variable that sets an endpoint, all of them being URLs. `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS` switches them off.
+fn endpoint_variable() -> anyhow::Result<Option<&'static str>> {
+    let is_true = |value: String| value.eq_ignore_ascii_case("true");
+    if std::env::var("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS").is_ok_and(is_true) {
+        return Ok(None);
+    }
+    let mut first = None;
+    for variable in ENDPOINT_VARIABLES {
+        if let Some(value) = std::env::var(variable).ok().filter(|value| !value.is_empty()) {
+            check_endpoint(&value).map_err(|problem| anyhow::anyhow!("{variable}: {problem}"))?;
+            first = first.or(Some(variable));
+        }
+    }
+    Ok(first)
+}
+
+/// Whom to take for AWS: the authorities in the file that `AWS_CA_BUNDLE` names and no others, as AWS's own tools read it;
+/// without it, the system's. There is no way to do without.
+/// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-gen-config.html>
+fn tls_context() -> anyhow::Result<TlsContext> {
+    let bundle = std::env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty());
+    let trusted = match bundle {
+        Some(path) => {
+            let path = std::path::PathBuf::from(path);
+            let pem =
+                std::fs::read(&path).with_context(|| format!("AWS_CA_BUNDLE: {} cannot be read", path.display()))?;
+            let certificates = CertificateDer::pem_slice_iter(&pem).filter(Result::is_ok).count();
+            anyhow::ensure!(certificates > 0, "AWS_CA_BUNDLE: {} has no certificate in PEM form", path.display());
+            TrustStore::empty().with_pem_certificate(pem)
+        }
+        None => {
+            anyhow::ensure!(
+                !rustls_native_certs::load_native_certs().certs.is_empty(),
+                "no CA certificates were found, without which AWS cannot be told from anybody else; \
+                 put them into /etc/ssl/certs, or set AWS_CA_BUNDLE or SSL_CERT_FILE"
+            );
+            TrustStore::default()
+        }
+    };
+    Ok(TlsContext::builder().with_trust_store(trusted).build()?)
 }
 
 /// Every request names its Region. Without this the loader would look for one, and ask the node's metadata service for it.
@@ -78,8 +125,8 @@ fn check_endpoint(value: &str) -> Result<(), &'static str> {
 }
 
 /// One for the process: clients of all Regions and roles share its connections. Honours `HTTPS_PROXY` and `NO_PROXY`.
-fn http_client() -> SharedHttpClient {
-    Builder::new().build_with_connector_fn(|settings, components| {
+fn http_client(tls_context: TlsContext) -> SharedHttpClient {
+    Builder::new().build_with_connector_fn(move |settings, components| {
         let mut connector = Connector::builder()
             .proxy_config(ProxyConfig::from_env())
             .pool_max_idle_per_host(IDLE_CONNECTIONS_PER_HOST);
@@ -87,7 +134,8 @@ fn http_client() -> SharedHttpClient {
         if let Some(components) = components {
             connector.set_sleep_impl(components.sleep_impl());
         }
-        connector.tls_provider(tls::Provider::Rustls(CryptoMode::AwsLc)).build()
+        let tls_provider = tls::Provider::Rustls(CryptoMode::AwsLc);
+        connector.tls_provider(tls_provider).tls_context(tls_context.clone()).build()
     })
 }
 

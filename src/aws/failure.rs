@@ -1,6 +1,8 @@
 //! Errors of the AWS SDK in our words.
 
-use aws_smithy_runtime_api::client::result::SdkError;
+use std::error::Error;
+
+use aws_smithy_runtime_api::client::result::{ConnectorError, SdkError};
 
 use crate::reason::Reason;
 
@@ -29,6 +31,11 @@ pub fn is_throttling(code: &str) -> bool {
 pub fn transport_problem<E, R>(error: &SdkError<E, R>) -> (Reason, &'static str) {
     match error {
         SdkError::TimeoutError(_) => (Reason::AwsTimeout, "AWS did not answer in time"),
+        SdkError::DispatchFailure(failure)
+            if let Some(problem) = failure.as_connector_error().and_then(tls_problem) =>
+        {
+            (Reason::TlsFailed, problem)
+        }
         SdkError::DispatchFailure(failure) if failure.is_timeout() => {
             (Reason::AwsTimeout, "no connection to AWS in time; check the node's route, VPC endpoints and proxy")
         }
@@ -40,6 +47,44 @@ pub fn transport_problem<E, R>(error: &SdkError<E, R>) -> (Reason, &'static str)
         SdkError::ConstructionFailure(_) => (Reason::Internal, "the request could not be built"),
         SdkError::ServiceError(_) => (Reason::Internal, "AWS answered with an error"),
         _ => (Reason::Internal, "the request failed"),
+    }
+}
+
+/// Why the other side was not taken for AWS, where that is the problem. An HTTP client wraps such an error several times.
+fn tls_problem(error: &ConnectorError) -> Option<&'static str> {
+    let mut next: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let found = match inner {
+            Some(inner) => inner.downcast_ref::<rustls::Error>(),
+            None => error.downcast_ref::<rustls::Error>(),
+        };
+        if let Some(found) = found {
+            return Some(in_words(found));
+        }
+        next = inner.map_or_else(|| error.source(), |inner| Some(inner));
+    }
+    None
+}
+
+fn in_words(error: &rustls::Error) -> &'static str {
+    use rustls::CertificateError as Certificate;
+    match error {
+        rustls::Error::InvalidCertificate(Certificate::UnknownIssuer) => {
+            "the certificate of the other side is of no trusted authority; where a proxy opens TLS, give its authority in \
+             AWS_CA_BUNDLE"
+        }
+        rustls::Error::InvalidCertificate(Certificate::Expired | Certificate::ExpiredContext { .. }) => {
+            "the certificate of the other side has expired; or correct the clock of the node"
+        }
+        rustls::Error::InvalidCertificate(Certificate::NotValidYet | Certificate::NotValidYetContext { .. }) => {
+            "the certificate of the other side is not valid yet; or correct the clock of the node"
+        }
+        rustls::Error::InvalidCertificate(
+            Certificate::NotValidForName | Certificate::NotValidForNameContext { .. },
+        ) => "the certificate of the other side is for another host; check DNS, endpoints and proxy",
+        rustls::Error::InvalidCertificate(_) => "the certificate of the other side is invalid",
+        _ => "TLS failed; check whether a proxy or a firewall is in between",
     }
 }
 

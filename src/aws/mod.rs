@@ -1,7 +1,9 @@
 //! What both rooms that talk to AWS need of its SDK.
 
+mod clients;
 mod configuration;
 mod failure;
 
+pub use clients::Clients;
 pub use configuration::configuration;
 pub use failure::{is_expired, is_throttling, shorten, transport_problem};

@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{Settings, accept_go_flags};
 
-/// Secrets of AWS Secrets Manager as files in pods: a provider for the Secrets Store CSI driver.
+/// Secrets of AWS Secrets Manager and Parameter Store as files in pods: a provider for the Secrets Store CSI driver.
 ///
 /// Without a subcommand it serves, and takes the flags of the official AWS provider.
 #[derive(Debug, Parser)]
@@ -74,7 +74,8 @@ mod tests {
         .expect("taken");
         assert!(cli.command.is_none() && cli.settings.driver_writes_secrets);
         assert_eq!(cli.settings.provider_volume, [std::path::Path::new("/run/providers")]);
-        assert_eq!(cli.settings.official.warnings().len(), 4);
+        assert_eq!(cli.settings.official.warnings().len(), 3);
+        assert_eq!(cli.settings.official.agent_limit(), std::time::Duration::from_millis(250));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use tracing::{info, warn};
 use crate::clock::SystemClock;
 use crate::cluster::{ClusterError, KubernetesApi, KubernetesClient};
 use crate::config::Settings;
+use crate::credentials::aws::{Endpoint, Exchange};
 use crate::grpc::v1alpha1::csi_driver_provider_server::CsiDriverProviderServer;
 use crate::grpc::{self, ProviderService, Shutdown};
 use crate::identity::Identity;
@@ -17,6 +18,7 @@ use crate::mount::{Mounter, Writing};
 use crate::plan::aws::Region;
 use crate::provider::Provider;
 use crate::provider::aws::Aws;
+use crate::secrets::aws::AwsBackend;
 use crate::telemetry;
 use crate::volume::Volumes;
 
@@ -61,10 +63,17 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         }
     };
     let stop = stop_signal()?;
+    let agent = settings
+        .pod_identity_endpoint
+        .iter()
+        .map(|url| url.parse().map_err(|problem| anyhow::anyhow!("--pod-identity-endpoint {url:?}: {problem}")))
+        .collect::<anyhow::Result<Vec<Endpoint>>>()?;
     let aws = crate::aws::configuration().await?;
     let cluster: Arc<dyn KubernetesApi> = Arc::new(KubernetesClient::from_environment().await?);
     let node = settings.node_name.clone().filter(|node| !node.is_empty());
-    let provider = Aws::new(cluster.clone(), aws, region, node.clone());
+    let exchange = Exchange::new(cluster.clone(), aws.clone(), agent, settings.official.agent_limit());
+    let audiences = settings.irsa_audience.clone();
+    let provider = Aws::new(cluster.clone(), exchange, AwsBackend::new(aws), audiences, region, node.clone());
     let Some(identity) = identity(cluster, &settings, node, &stop).await else { return Ok(()) };
 
     let writing = match settings.driver_writes_secrets {

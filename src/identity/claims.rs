@@ -205,8 +205,8 @@ impl Claims {
         }
     }
 
-    /// To be called after both checks.
-    pub fn into_pod(self, token: ServiceAccountToken) -> VerifiedPod {
+    /// To be called after both checks, with the audience of the first.
+    pub fn into_pod(self, audience: &str, token: ServiceAccountToken) -> VerifiedPod {
         let Kubernetes { namespace, serviceaccount, pod, node } = self.kubernetes;
         let pod = pod.unwrap_or(Named { name: String::new(), uid: String::new() });
         VerifiedPod {
@@ -216,6 +216,7 @@ impl Claims {
             service_account: serviceaccount.name,
             service_account_uid: serviceaccount.uid,
             node: node.map(|node| node.name),
+            audience: audience.into(),
             token,
         }
     }

@@ -15,7 +15,7 @@ pub use claims::TokenError;
 pub use keys::{KeySet, Keys};
 pub use principal::{Principal, VerifiedPod};
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use claims::Claims;
 
@@ -63,12 +63,15 @@ impl Explained for IdentityError {
 pub struct Identity {
     keys: Keys,
     issuer: String,
-    node: Option<String>,
+    /// The node this process runs on: given, or that of the first token that was proved, for kubelet mounts volumes of its
+    /// own node's pods only.
+    node: OnceLock<String>,
     clock: Arc<dyn WallClock>,
 }
 
 impl Identity {
-    /// Reads the key set and, where `issuer` is not given, who issues tokens. `node` is the node this process runs on.
+    /// Reads the key set and, where `issuer` is not given, who issues tokens. `node` is the node this process runs on,
+    /// where that is known.
     ///
     /// # Errors
     /// When the API server does not tell: then no token could be proved.
@@ -83,7 +86,7 @@ impl Identity {
             None => cluster.issuer().await?,
         };
         let keys = Keys::start(cluster).await?;
-        Ok(Self { keys, issuer, node, clock })
+        Ok(Self { keys, issuer, node: node.map_or_else(OnceLock::new, OnceLock::from), clock })
     }
 
     /// Proves that `token` was issued for `audience` and for exactly this pod.
@@ -104,8 +107,12 @@ impl Identity {
         let key = key.ok_or(TokenError::UnknownKey)?;
         let claims = Claims::verified(&token, &header, &key)?;
         claims.check(&self.issuer, audience, self.clock.unix_seconds())?;
-        claims.check_binding(pod, self.node.as_deref())?;
-        Ok(Principal::Pod(claims.into_pod(token)))
+        claims.check_binding(pod, self.node.get().map(String::as_str))?;
+        let proved = claims.into_pod(audience, token);
+        if let Some(node) = &proved.node {
+            self.node.get_or_init(|| node.clone());
+        }
+        Ok(Principal::Pod(proved))
     }
 }
 

@@ -37,6 +37,13 @@ impl Principal {
         }
     }
 
+    /// What that token is for.
+    pub fn audience(&self) -> &str {
+        match self {
+            Self::Pod(pod) => &pod.audience,
+        }
+    }
+
     /// The token that was proved, to be exchanged for credentials.
     pub fn token(&self) -> &ServiceAccountToken {
         match self {
@@ -54,6 +61,7 @@ pub struct VerifiedPod {
     pub(super) service_account: String,
     pub(super) service_account_uid: String,
     pub(super) node: Option<String>,
+    pub(super) audience: String,
     pub(super) token: ServiceAccountToken,
 }
 

@@ -77,17 +77,16 @@ impl<P: Provider> Mounter<P> {
         let target = TargetPath::parse(&request.target_path, &request.pod.uid)?;
         record.volume(target.volume());
         let class = self.provider.parse(&request.parameters, request.default_permission, &self.limits)?;
-        let audience = self.provider.audience(&class);
 
         record.enter(Stage::Identity);
-        let token = request.token(audience)?;
+        let (audience, token) = request.token(self.provider.audiences(&class))?;
         let principal = self.identity.prove(&request.pod, token, audience, deadline).await?;
 
         record.enter(Stage::Credentials);
         let plan =
-            self.provider.plan(class, &principal).await.map_err(|error| MountError::Plan(Explanation::of(error)))?;
+            self.provider.plan(&class, &principal).await.map_err(|error| MountError::Plan(Explanation::of(error)))?;
         record.warnings(&plan.warnings);
-        let credentials = self.provider.credentials(&principal);
+        let credentials = self.provider.credentials(&class, &principal, deadline);
         let volume = match &self.writing {
             // Looked at before AWS is asked, so that a wrong target costs nothing; closed again while AWS is awaited.
             Writing::Provider(volumes) => Some((volumes, volumes.find(target).await?)),
@@ -96,6 +95,12 @@ impl<P: Provider> Mounter<P> {
 
         record.enter(Stage::Secrets);
         let values = fetch(self.provider.backend(), &credentials, &plan, self.limits.max_value_bytes).await?;
+
+        for (object, fetched) in plan.objects.iter().zip(&values) {
+            if object.address != fetched.address {
+                record.warnings(&[format!("{} is served instead of {}", fetched.address, object.address)]);
+            }
+        }
 
         record.enter(Stage::Render);
         let files = render(&plan, &values, self.limits.max_value_bytes, self.limits.max_mount_bytes)?;

@@ -77,15 +77,16 @@ impl MountRequest {
         Ok(Self { pod, class, parameters: attributes, target_path, default_permission, tokens })
     }
 
-    /// The pod's token for an audience.
+    /// The pod's token for the first of some audiences that it has one for, with that audience.
     ///
     /// # Errors
     /// Names the audiences that there are tokens for.
-    pub fn token(&self, audience: &str) -> Result<ServiceAccountToken, IdentityError> {
-        self.tokens.get(audience).cloned().ok_or_else(|| {
+    pub fn token<'a>(&self, audiences: &'a [String]) -> Result<(&'a str, ServiceAccountToken), IdentityError> {
+        let found = audiences.iter().find_map(|audience| Some((audience.as_str(), self.tokens.get(audience)?.clone())));
+        found.ok_or_else(|| {
             let names: Vec<&str> = self.tokens.keys().map(String::as_str).collect();
             let present = if names.is_empty() { "none".into() } else { names.join(", ") };
-            IdentityError::Missing { audience: audience.into(), present }
+            IdentityError::Missing { audience: audiences.join(" or "), present }
         })
     }
 }
@@ -123,7 +124,9 @@ mod tests {
         let request = MountRequest::parse(&attributes().to_string(), "420", "/target".into()).expect("valid");
         assert_eq!((request.pod.namespace.as_str(), request.class.as_str()), ("shop", "shop-db"));
         assert_eq!(request.default_permission.mode(), 0o644);
-        assert_eq!(request.token("sts.amazonaws.com").expect("present").expose(), "hunter2");
+        let audiences = ["other".to_owned(), "sts.amazonaws.com".to_owned()];
+        let (audience, token) = request.token(&audiences).expect("present");
+        assert_eq!((audience, token.expose()), ("sts.amazonaws.com", "hunter2"));
         assert!(!request.parameters.keys().any(|name| name.starts_with(POD_ATTRIBUTES)));
         assert!(!format!("{request:?}").contains("hunter2"));
     }
@@ -131,7 +134,7 @@ mod tests {
     #[test]
     fn f10_a_missing_token_is_named_with_what_to_add() {
         let request = MountRequest::parse(&attributes().to_string(), "420", String::new()).expect("valid");
-        let error = request.token("pods.eks.amazonaws.com").expect_err("absent");
+        let error = request.token(&["pods.eks.amazonaws.com".to_owned()]).expect_err("absent");
         assert_eq!(error.reason(), Reason::TokenMissing);
         let text = error.to_string();
         assert!(

@@ -42,6 +42,8 @@ pub struct Object<A> {
     /// Place in the class, counted from 1 as people do.
     pub position: usize,
     pub address: A,
+    /// Where else the value may be read when its own address cannot be, in another place.
+    pub standby: Option<A>,
     /// In the order they are written; where two have one path, the later replaces the earlier.
     pub files: Vec<PlannedFile>,
 }

@@ -1,20 +1,20 @@
-//! AWS: IRSA and Secrets Manager behind `aws.sock`.
+//! AWS: IRSA and EKS Pod Identity, Secrets Manager and Parameter Store behind `aws.sock`.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use aws_config::SdkConfig;
 use tokio::sync::OnceCell;
 
 use super::Provider;
+use crate::clock::Instant;
 use crate::cluster::{ClusterError, KubernetesApi};
 use crate::config::Limits;
-use crate::credentials::aws::{Irsa, IrsaSource};
+use crate::credentials::aws::{AwsCredentials, Exchange};
 use crate::identity::Principal;
-use crate::plan::aws::{Region, StoredSecret};
+use crate::plan::aws::{Authentication, Region, Stored};
 use crate::plan::{FilePermission, SecretPlan};
 use crate::reason::{Explained, Reason};
-use crate::secrets::aws::SecretsManager;
+use crate::secrets::aws::AwsBackend;
 use crate::spec::aws::Class;
 use crate::spec::{Parameters, SpecError};
 
@@ -22,27 +22,38 @@ use crate::spec::{Parameters, SpecError};
 /// <https://kubernetes.io/docs/reference/labels-annotations-taints/#topologykubernetesioregion>
 const REGION_LABEL: &str = "topology.kubernetes.io/region";
 
+/// Audience of the tokens that EKS Pod Identity takes.
+/// <https://docs.aws.amazon.com/eks/latest/userguide/pod-id-how-it-works.html>
+const POD_IDENTITY_AUDIENCE: &str = "pods.eks.amazonaws.com";
+
 pub struct Aws {
     cluster: Arc<dyn KubernetesApi>,
-    irsa: Arc<Irsa>,
-    secrets_manager: SecretsManager,
+    exchange: Exchange,
+    backend: AwsBackend,
+    irsa_audiences: Vec<String>,
+    pod_identity_audiences: Vec<String>,
     node: Option<String>,
     /// The Region of classes that name none: given, or learned once from the label of this node.
     default_region: OnceCell<Region>,
 }
 
 impl Aws {
-    /// `node` is the node this process runs on, where that is known.
+    /// `irsa_audiences` are those that the account's IAM OIDC provider takes tokens for. `node` is the node this process
+    /// runs on, where that is known.
     pub fn new(
         cluster: Arc<dyn KubernetesApi>,
-        config: SdkConfig,
+        exchange: Exchange,
+        backend: AwsBackend,
+        irsa_audiences: Vec<String>,
         default_region: Option<Region>,
         node: Option<String>,
     ) -> Self {
         Self {
-            irsa: Arc::new(Irsa::new(cluster.clone(), config.clone())),
-            secrets_manager: SecretsManager::new(config),
             cluster,
+            exchange,
+            backend,
+            irsa_audiences,
+            pod_identity_audiences: vec![POD_IDENTITY_AUDIENCE.into()],
             node,
             default_region: OnceCell::new_with(default_region),
         }
@@ -101,9 +112,9 @@ impl Provider for Aws {
     const SOCKET: &'static str = "aws.sock";
 
     type Class = Class;
-    type Address = StoredSecret;
-    type Backend = SecretsManager;
-    type Credentials = IrsaSource;
+    type Address = Stored;
+    type Backend = AwsBackend;
+    type Credentials = AwsCredentials;
     type Error = PlanError;
 
     fn parse(
@@ -115,23 +126,26 @@ impl Provider for Aws {
         Class::parse(parameters, default_permission, limits)
     }
 
-    fn audience<'a>(&self, class: &'a Class) -> &'a str {
-        class.audience()
+    fn audiences(&self, class: &Class) -> &[String] {
+        match class.authentication() {
+            Authentication::Irsa => &self.irsa_audiences,
+            Authentication::PodIdentity(_) => &self.pod_identity_audiences,
+        }
     }
 
-    async fn plan(&self, class: Class, principal: &Principal) -> Result<SecretPlan<StoredSecret>, PlanError> {
+    async fn plan(&self, class: &Class, principal: &Principal) -> Result<SecretPlan<Stored>, PlanError> {
         let region = match class.region() {
             Some(region) => region.clone(),
             None => self.default_region(principal).await?,
         };
-        Ok(class.plan(region)?)
+        Ok(class.plan(&region)?)
     }
 
-    fn credentials(&self, principal: &Principal) -> IrsaSource {
-        self.irsa.source(principal)
+    fn credentials(&self, class: &Class, principal: &Principal, deadline: Instant) -> AwsCredentials {
+        self.exchange.source(principal, class.authentication(), deadline)
     }
 
-    fn backend(&self) -> &SecretsManager {
-        &self.secrets_manager
+    fn backend(&self) -> &AwsBackend {
+        &self.backend
     }
 }

@@ -8,6 +8,7 @@ pub mod aws;
 
 use async_trait::async_trait;
 
+use crate::clock::Instant;
 use crate::config::Limits;
 use crate::identity::Principal;
 use crate::plan::{Address, FilePermission, SecretPlan};
@@ -21,7 +22,7 @@ pub trait Provider: Send + Sync + 'static {
     const SOCKET: &'static str;
 
     /// A class whose text is right, and which may leave open what depends on the pod's node.
-    type Class: Send;
+    type Class: Send + Sync;
     type Address: Address;
     type Backend: SecretBackend<Address = Self::Address>;
     type Credentials: CredentialSource<
@@ -38,14 +39,15 @@ pub trait Provider: Send + Sync + 'static {
         limits: &Limits,
     ) -> Result<Self::Class, SpecError>;
 
-    /// The audience of the token that a class needs.
-    fn audience<'a>(&self, class: &'a Self::Class) -> &'a str;
+    /// The audiences that the token a class needs may be for, the best first.
+    fn audiences(&self, class: &Self::Class) -> &[String];
 
     /// Settles what a class leaves open, for a pod that is proved.
-    async fn plan(&self, class: Self::Class, principal: &Principal) -> Result<SecretPlan<Self::Address>, Self::Error>;
+    async fn plan(&self, class: &Self::Class, principal: &Principal) -> Result<SecretPlan<Self::Address>, Self::Error>;
 
-    /// The credentials that a principal can have. Nothing is asked before they are needed.
-    fn credentials(&self, principal: &Principal) -> Self::Credentials;
+    /// The credentials that a principal can have, by the way that the class names and until `deadline`. Nothing is asked
+    /// before they are needed.
+    fn credentials(&self, class: &Self::Class, principal: &Principal, deadline: Instant) -> Self::Credentials;
 
     fn backend(&self) -> &Self::Backend;
 }

@@ -60,7 +60,7 @@ impl Document {
             Variable::Bool(value) => out.push(if *value { "true" } else { "false" }),
             Variable::Number(number) => match self.spellings.get(&std::sync::Arc::as_ptr(node)) {
                 Some(spelling) => out.push(&String::from_utf8_lossy(spelling.expose())),
-                None => out.push(&number.to_string()),
+                None => out.push(&plain(number)),
             },
             Variable::String(text) => out.push_quoted(text),
             Variable::Array(items) => {
@@ -86,6 +86,21 @@ impl Document {
                 out.push("}")
             }
         }
+    }
+}
+
+/// A number without a spelling in the document, because a function made it: exact where it is whole, otherwise the shortest
+/// text that means it, as the official provider's JSON library writes numbers.
+pub fn plain(number: &serde_json::Number) -> String {
+    let Some(float) = number.as_f64().filter(|_| number.is_f64()) else { return number.to_string() };
+    let size = float.abs();
+    if size == 0.0 || (1e-6..1e21).contains(&size) {
+        return float.to_string();
+    }
+    let text = format!("{float:e}");
+    match text.split_once('e') {
+        Some((digits, exponent)) if !exponent.starts_with('-') => format!("{digits}e+{exponent}"),
+        _ => text,
     }
 }
 

@@ -6,13 +6,14 @@ mod evaluate;
 mod json;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use evaluate::{Budget, EvaluationError, evaluate};
 use json::Document;
 
-use crate::plan::{Address, Content, File, Files, JmesPath, Object, PlannedFile, SecretPlan};
+use crate::plan::{Address, Content, File, Files, JmesPath, PlannedFile, SecretPlan};
 use crate::reason::{Explained, Reason};
-use crate::secrets::Values;
+use crate::secrets::Fetched;
 use crate::sensitive::SecretBytes;
 
 /// Most names of keys that an error lists, and how long it lets each be.
@@ -40,8 +41,6 @@ pub enum RenderError {
         "the files have {size} bytes; {limit} is the limit of one mount. Split the class, or raise --max-mount-bytes"
     )]
     TooLarge { size: usize, limit: usize },
-    #[error("{address} was not fetched")]
-    Missing { address: String },
 }
 
 impl Explained for RenderError {
@@ -54,12 +53,12 @@ impl Explained for RenderError {
                 Reason::InvalidJmesPath
             }
             Self::FileTooLarge { .. } | Self::TooLarge { .. } => Reason::LimitExceeded,
-            Self::Missing { .. } => Reason::Internal,
         }
     }
 }
 
-/// Makes the files of a plan. A later file replaces an earlier one of the same path.
+/// Makes the files of a plan from the values of its objects, of which there is one for each, in their order. A later file
+/// replaces an earlier one of the same path.
 ///
 /// `max_file` and `max_total` are the most bytes of one file and of all.
 ///
@@ -67,29 +66,29 @@ impl Explained for RenderError {
 /// The first file that cannot be made; none is made then.
 pub fn render<A: Address>(
     plan: &SecretPlan<A>,
-    values: &Values<A>,
+    values: &[Fetched<A>],
     max_file: usize,
     max_total: usize,
 ) -> Result<Files, RenderError> {
     let mut files = Files::new();
     let mut documents: HashMap<&A, Document> = HashMap::new();
     let mut budget = Budget::of_a_mount();
-    for object in &plan.objects {
-        let missing = || RenderError::Missing { address: object.address.to_string() };
-        let value = values.get(&object.address).ok_or_else(missing)?;
+    for (object, Fetched { address, value }) in plan.objects.iter().zip(values) {
+        let position = object.position;
         for planned in &object.files {
             let content = match &planned.content {
                 Content::Whole => value.content.clone(),
                 Content::JmesPath(expression) => {
-                    if !documents.contains_key(&object.address) {
-                        let document = Document::parse(value.content.expose()).map_err(|problem| {
-                            let (address, position) = (object.address.to_string(), object.position);
-                            RenderError::NotJson { address, position, problem }
-                        })?;
-                        documents.insert(&object.address, document);
-                    }
-                    let document = documents.get(&object.address).ok_or_else(missing)?;
-                    pick(document, expression, object, planned, &mut budget, max_file)?
+                    let document = match documents.entry(address) {
+                        Entry::Occupied(parsed) => parsed.into_mut(),
+                        Entry::Vacant(place) => {
+                            place.insert(Document::parse(value.content.expose()).map_err(|problem| {
+                                RenderError::NotJson { address: address.to_string(), position, problem }
+                            })?)
+                        }
+                    };
+                    let of = Of { address, position, planned };
+                    pick(document, expression, of, &mut budget, max_file)?
                 }
             };
             let version = value.version.clone();
@@ -103,15 +102,21 @@ pub fn render<A: Address>(
     Ok(files)
 }
 
+/// What an error names.
+struct Of<'a, A> {
+    address: &'a A,
+    position: usize,
+    planned: &'a PlannedFile,
+}
+
 fn pick<A: Address>(
     document: &Document,
     expression: &JmesPath,
-    object: &Object<A>,
-    planned: &PlannedFile,
+    of: Of<'_, A>,
     budget: &mut Budget,
     max_file: usize,
 ) -> Result<SecretBytes, RenderError> {
-    let (address, position, file) = (object.address.to_string(), object.position, planned.path.to_string());
+    let (address, position, file) = (of.address.to_string(), of.position, of.planned.path.to_string());
     let found = evaluate(expression, document.root(), budget).map_err(|problem| RenderError::Expression {
         expression: expression.as_str().into(),
         address: address.clone(),
@@ -119,7 +124,7 @@ fn pick<A: Address>(
         file: file.clone(),
         problem,
     })?;
-    if found.is_null() {
+    if found.is_null() || found.is_expref() {
         let missing_key = expression.as_key().filter(|key| document.keys().all(|present| present != *key));
         return Err(match missing_key {
             Some(key) => {

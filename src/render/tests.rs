@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::plan::FilePermission;
+use crate::plan::Object;
 use crate::secrets::SecretValue;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -38,9 +39,12 @@ fn pick_all(secret: &str, expressions: &[&str], max: usize) -> Result<Vec<String
         content: Content::JmesPath(expression.parse().expect("valid expression")),
     };
     let files = expressions.iter().enumerate().map(file).collect();
-    let plan = SecretPlan { objects: vec![Object { position: 1, address: Name("shop/db"), files }], warnings: vec![] };
+    let plan = SecretPlan {
+        objects: vec![Object { position: 1, address: Name("shop/db"), standby: None, files }],
+        warnings: vec![],
+    };
     let value = SecretValue { content: SecretBytes::from(secret.to_owned()), version: "v1".into() };
-    let files = render(&plan, &Values::from([(Name("shop/db"), value)]), max, max)?;
+    let files = render(&plan, &[Fetched { address: Name("shop/db"), value: value.into() }], max, max)?;
     Ok(files.into_values().map(|file| String::from_utf8(file.content.expose().to_vec()).expect("UTF-8")).collect())
 }
 
@@ -115,4 +119,14 @@ proptest! {
     fn no_text_makes_the_reader_panic(text in "[\\[\\]{}\":,0-9eE.+\\- truefalsn\\\\]{0,60}|\\PC{0,40}") {
         let _ = pick_all(&text, &["a", "@", "[0]"], 1000);
     }
+}
+
+#[test]
+fn computed_numbers_are_written_as_the_official_provider_writes_them() {
+    let secret = r#"{"n": [1, 2], "f": 1.0, "e": 1e3, "half": 0.5, "zero": -0.0, "tiny": 1e-7, "huge": 1e21, "below": 123456789012345678901}"#;
+    let numbers = ["sum(n)", "avg(n)", "to_string(f)", "to_string(e)", "to_string(half)", "to_string(zero)"];
+    assert_eq!(pick_all(secret, &numbers, 100).expect("numbers"), ["3", "1.5", "1", "1000", "0.5", "-0"]);
+    let far = ["to_string(tiny)", "to_string(huge)", "to_string(below)", "to_string(n)"];
+    assert_eq!(pick_all(secret, &far, 100).expect("numbers"), ["1e-7", "1e+21", "123456789012345680000", "[1,2]"]);
+    assert!(matches!(pick_all(secret, &["&n"], 100), Err(RenderError::NothingSelected { .. })));
 }

@@ -47,8 +47,6 @@ pub enum SpecError {
         "the file {parent:?} of object {parent_position} would have to be a directory for {child:?} of object {child_position}; set another objectAlias"
     )]
     FileIsDirectory { parent: String, parent_position: usize, child: String, child_position: usize },
-    #[error("{feature} is not supported by this version; {instead}")]
-    Unsupported { feature: String, instead: &'static str },
 }
 
 impl Explained for SpecError {
@@ -60,7 +58,6 @@ impl Explained for SpecError {
             Self::FileName { .. } => Reason::InvalidFileName,
             Self::JmesPath { .. } => Reason::InvalidJmesPath,
             Self::Duplicate { .. } | Self::AliasTwice { .. } | Self::FileIsDirectory { .. } => Reason::DuplicateFile,
-            Self::Unsupported { .. } => Reason::UnsupportedSetting,
         }
     }
 }

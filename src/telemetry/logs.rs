@@ -8,10 +8,11 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use crate::config::LogFormat;
 
 /// Libraries that print requests and answers at `debug` and `trace`; they stay at `info` whatever is asked for.
-const CAPPED: [&str; 12] = [
+const CAPPED: [&str; 13] = [
     "aws_config",
     "aws_runtime",
     "aws_sdk_secretsmanager",
+    "aws_sdk_ssm",
     "aws_sdk_sts",
     "aws_smithy_http_client",
     "aws_smithy_runtime",

@@ -83,9 +83,9 @@ impl MountRecord {
         self.state().volume = name.into();
     }
 
-    /// What is wrong with the class without stopping the mount.
+    /// What its owner should know, without its stopping the mount.
     pub fn warnings(&self, warnings: &[String]) {
-        self.state().warnings = warnings.to_vec();
+        self.state().warnings.extend_from_slice(warnings);
     }
 
     pub fn finish(self, outcome: Outcome) {
@@ -120,7 +120,7 @@ impl Drop for MountRecord {
             End::Done(Outcome::Unchanged) => line!(debug, self, state, changed = false, "mount unchanged"),
             End::Done(outcome) => {
                 for warning in &state.warnings {
-                    line!(warn, self, state, warning, "class needs attention");
+                    line!(warn, self, state, warning, "mount needs attention");
                 }
                 line!(info, self, state, changed = true, driver_writes = *outcome == Outcome::Answered, "mounted");
             }

@@ -3,8 +3,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod endpoints;
+mod failover;
 mod files;
 mod identity;
+mod parameters;
+mod pod_identity;
 mod process;
 mod refusals;
 mod time;

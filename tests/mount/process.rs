@@ -76,7 +76,7 @@ async fn a_start_that_could_serve_nobody_is_stopped() {
     let no_certificates = [("SSL_CERT_FILE", "/nonexistent"), ("SSL_CERT_DIR", "/nonexistent")];
     for (arguments, environment, text) in [
         (&[][..], &[("AWS_ENDPOINT_URL_STS", "notaurl")][..], "AWS_ENDPOINT_URL_STS: write a URL"),
-        (&[], &no_certificates, "set SSL_CERT_FILE"),
+        (&[], &no_certificates, "set AWS_CA_BUNDLE or SSL_CERT_FILE"),
         (&[], &[], "is a directory, which this provider does not replace"),
     ] {
         let node = Node::new().expect("a node");

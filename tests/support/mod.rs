@@ -8,11 +8,12 @@ use std::sync::LazyLock;
 
 use devcloud::node::v1alpha1::MountResponse;
 use devcloud::node::{Class, Driver, Mount, Node, Provider, Volume};
-use devcloud::{DevCloud, Options, Pod, Role};
+use devcloud::{DevCloud, Options, Pod, Proxy, Role};
 use tonic::{Code, Status};
 
 pub const REGION: &str = "eu-west-1";
 pub const AUDIENCE: &str = "sts.amazonaws.com";
+pub const POD_IDENTITY_AUDIENCE: &str = "pods.eks.amazonaws.com";
 pub const ROLE: &str = "arn:aws:iam::111122223333:role/web";
 pub const ROLE_ANNOTATION: &str = "eks.amazonaws.com/role-arn";
 /// The log line that says that the socket is there.
@@ -39,17 +40,39 @@ impl World {
     }
 
     pub async fn with(arguments: &[&str]) -> Self {
-        let cloud = cloud().await;
+        Self::on(cloud().await, arguments, &[]).await
+    }
+
+    pub async fn on(cloud: DevCloud, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let node = Node::new().expect("a node");
         let pod = cloud.put_pod("shop", "web-0", "web", "node-a");
-        let provider = start(&cloud, &node, arguments, &[]);
+        let provider = start(&cloud, &node, arguments, environment);
         let driver = provider.driver(READY).await.expect("the provider serves");
         Self { cloud, node, pod, provider, driver }
     }
 
+    /// With the driver writing, and as before AWS itself: the provider makes up all host names, and a proxy leads them to the
+    /// cloud. So the Region of every call is known.
+    pub async fn behind_a_proxy() -> (Self, Proxy) {
+        let cloud = cloud().await;
+        let proxy = Proxy::to(&cloud).await.expect("the proxy starts");
+        let authority = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(authority.path(), cloud.ca_pem()).expect("written");
+        let environment = [
+            ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true"),
+            ("AWS_CA_BUNDLE", authority.path().to_str().expect("UTF-8")),
+            ("HTTPS_PROXY", &proxy.url()),
+        ];
+        (Self::on(cloud, &["--driver-writes-secrets=true"], &environment).await, proxy)
+    }
+
     /// A mount of `class` for the pod, with its token.
     pub fn mount_of(&self, class: &Class, target: &Path) -> Mount {
-        Mount::new(&self.pod, class, target).token(AUDIENCE, &self.cloud.token(&self.pod, AUDIENCE))
+        // As with the CSIDriver that the official provider asks for.
+        let tokens =
+            [AUDIENCE, POD_IDENTITY_AUDIENCE].map(|audience| (audience, self.cloud.token(&self.pod, audience)));
+        let mount = Mount::new(&self.pod, class, target);
+        tokens.iter().fold(mount, |mount, (audience, token)| mount.token(audience, token))
     }
 
     pub async fn mount(&self, class: &Class, volume: &Volume) -> Result<MountResponse, Status> {
@@ -67,12 +90,18 @@ impl World {
     }
 }
 
-/// A cloud in which service account shop/web has a role that may read secrets below `shop/`.
+/// A cloud in which service account shop/web has a role that may read secrets and parameters below `shop/`.
 pub async fn cloud() -> DevCloud {
-    let cloud = DevCloud::start(Options::default()).await.expect("the cloud starts");
+    cloud_with(Options::default()).await
+}
+
+pub async fn cloud_with(options: Options) -> DevCloud {
+    let cloud = DevCloud::start(options).await.expect("the cloud starts");
     let role = Role::new(ROLE)
         .trust_service_account("shop", "web")
-        .allow("secretsmanager:GetSecretValue", "arn:aws:secretsmanager:*:*:secret:shop/*");
+        .trust_pod_identity()
+        .allow("secretsmanager:GetSecretValue", "arn:aws:secretsmanager:*:*:secret:shop/*")
+        .allow("ssm:GetParameters", "arn:aws:ssm:*:*:parameter/shop/*");
     cloud.put_role(role);
     cloud.put_node("node-a", &[("topology.kubernetes.io/region", REGION)]);
     cloud.put_service_account("shop", "web", &[(ROLE_ANNOTATION, ROLE)]);

@@ -2,19 +2,18 @@
 //!
 //! <https://docs.aws.amazon.com/eks/latest/userguide/iam-roles-for-service-accounts.html>
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
 use aws_sdk_sts::Client;
-use aws_sdk_sts::config::{Builder, Region as SdkRegion};
 use aws_sdk_sts::error::SdkError;
 use aws_sdk_sts::operation::RequestId as _;
 use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIdentityError;
 use tokio::sync::OnceCell;
 
+use crate::aws::Clients;
 use crate::cluster::{ClusterError, KubernetesApi};
 use crate::identity::Principal;
 use crate::plan::aws::{InvalidRoleArn, Region, RoleArn};
@@ -31,28 +30,18 @@ const MAX_SESSION_NAME: usize = 64;
 /// Exchanges tokens at the STS of a Region.
 pub struct Irsa {
     cluster: Arc<dyn KubernetesApi>,
-    config: SdkConfig,
-    /// A client for each Region, all on the connector of the configuration. Bounded by the number of Regions.
-    clients: Mutex<HashMap<Region, Client>>,
+    /// The operation is not signed, so these have no credentials.
+    clients: Clients<Client>,
 }
 
 impl Irsa {
     pub fn new(cluster: Arc<dyn KubernetesApi>, config: SdkConfig) -> Self {
-        Self { cluster, config, clients: Mutex::default() }
+        Self { cluster, clients: Clients::new(config, Client::new) }
     }
 
     /// Credentials on behalf of `principal`. Nothing is asked before they are needed.
     pub fn source(self: &Arc<Self>, principal: &Principal) -> IrsaSource {
         IrsaSource { irsa: self.clone(), principal: principal.clone(), role: OnceCell::new() }
-    }
-
-    /// The operation is not signed, so the client has no credentials.
-    fn client(&self, region: &Region) -> Client {
-        let mut clients = self.clients.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let client = clients.entry(region.clone()).or_insert_with(|| {
-            Client::from_conf(Builder::from(&self.config).region(SdkRegion::new(region.to_string())).build())
-        });
-        client.clone()
     }
 }
 
@@ -64,17 +53,17 @@ pub struct IrsaSource {
 }
 
 impl IrsaSource {
-    async fn role(&self) -> Result<&RoleArn, CredentialError> {
+    async fn role(&self) -> Result<&RoleArn, IrsaError> {
         let read = async || {
             let (namespace, name) = (self.principal.namespace(), self.principal.service_account());
-            let account = self.irsa.cluster.service_account(namespace, name).await.map_err(CredentialError::Cluster)?;
+            let account = self.irsa.cluster.service_account(namespace, name).await.map_err(IrsaError::Cluster)?;
             let service_account = format!("{namespace}/{name}");
             if !self.principal.is_of_account(&account.uid) {
-                return Err(CredentialError::OtherAccount { service_account });
+                return Err(IrsaError::OtherAccount { service_account });
             }
             match account.annotations.get(ROLE_ANNOTATION).map(|annotation| annotation.trim()) {
-                None | Some("") => Err(CredentialError::NoRole { service_account }),
-                Some(written) => written.parse().map_err(|problem| CredentialError::InvalidRole {
+                None | Some("") => Err(IrsaError::NoRole { service_account }),
+                Some(written) => written.parse().map_err(|problem| IrsaError::InvalidRole {
                     service_account,
                     written: written.into(),
                     problem,
@@ -89,13 +78,14 @@ impl IrsaSource {
 impl CredentialSource for IrsaSource {
     type Place = Region;
     type Credentials = Session;
-    type Error = CredentialError;
+    type Error = IrsaError;
 
-    async fn credentials(&self, region: &Region) -> Result<Session, CredentialError> {
+    async fn credentials(&self, region: &Region) -> Result<Session, IrsaError> {
         let role = self.role().await?;
         let answer = self
             .irsa
-            .client(region)
+            .clients
+            .of(region)
             .assume_role_with_web_identity()
             .role_arn(role.as_str())
             .role_session_name(session_name(self.principal.namespace(), self.principal.service_account()))
@@ -103,7 +93,7 @@ impl CredentialSource for IrsaSource {
             .send()
             .await
             .map_err(|error| self.explain(&error, role, region))?;
-        let no_credentials = || CredentialError::NoCredentials { role: role.clone(), region: region.clone() };
+        let no_credentials = || IrsaError::NoCredentials { role: role.clone(), region: region.clone() };
         let given = answer.credentials.ok_or_else(no_credentials)?;
         let expiration = (*given.expiration()).try_into().map_err(|_| no_credentials())?;
         let credentials = Credentials::new(
@@ -113,21 +103,16 @@ impl CredentialSource for IrsaSource {
             Some(expiration),
             "sts",
         );
-        Ok(Session { credentials, role: role.clone() })
+        Ok(Session { credentials, role: role.to_string() })
     }
 }
 
 impl IrsaSource {
-    fn explain(
-        &self,
-        error: &SdkError<AssumeRoleWithWebIdentityError>,
-        role: &RoleArn,
-        region: &Region,
-    ) -> CredentialError {
+    fn explain(&self, error: &SdkError<AssumeRoleWithWebIdentityError>, role: &RoleArn, region: &Region) -> IrsaError {
         let (role, region) = (role.clone(), region.clone());
         let SdkError::ServiceError(service) = error else {
             let (reason, problem) = crate::aws::transport_problem(error);
-            return CredentialError::Sts { reason, role, region, problem: problem.into() };
+            return IrsaError::Sts { reason, role, region, problem: problem.into() };
         };
         let code = service.err().meta().code().unwrap_or("unknown error").to_owned();
         let status = service.raw().status().as_u16();
@@ -143,7 +128,8 @@ impl IrsaSource {
             "InvalidIdentityToken" => (
                 Reason::AssumeRoleDenied,
                 format!(
-                    "AWS does not take this cluster's tokens; the account of the role needs an IAM OIDC provider for the cluster's issuer, with the audience sts.amazonaws.com. [{code}]"
+                    "AWS does not take this cluster's tokens; the account of the role needs an IAM OIDC provider for the cluster's issuer, with the audience {}. [{code}]",
+                    self.principal.audience()
                 ),
             ),
             expired if crate::aws::is_expired(expired) => {
@@ -165,13 +151,13 @@ impl IrsaSource {
                 (Reason::AssumeRoleDenied, format!("{} [{code}]", crate::aws::shorten(said, 200)))
             }
         };
-        CredentialError::Sts { reason, role, region, problem }
+        IrsaError::Sts { reason, role, region, problem }
     }
 }
 
 /// Why there are no credentials.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CredentialError {
+pub enum IrsaError {
     #[error("the role of the pod's service account cannot be read")]
     Cluster(#[source] ClusterError),
     #[error("service account {service_account} has no role; annotate it with {ROLE_ANNOTATION}")]
@@ -186,7 +172,7 @@ pub enum CredentialError {
     NoCredentials { role: RoleArn, region: Region },
 }
 
-impl Explained for CredentialError {
+impl Explained for IrsaError {
     fn reason(&self) -> Reason {
         match self {
             Self::Cluster(error) => error.reason(),

@@ -1,9 +1,11 @@
-//! The words of AWS that a plan needs: Regions, ARNs, and where a secret is stored.
+//! The words of AWS that a plan needs: Regions, ARNs, where a value is stored, and as whom it is read.
 
 mod arn;
+mod authentication;
 mod region;
 mod stored;
 
 pub use arn::{Arn, InvalidRoleArn, RoleArn};
+pub use authentication::{AddressFamily, Authentication};
 pub use region::{InvalidRegion, Region};
-pub use stored::{Revision, StoredSecret};
+pub use stored::{Item, Parameter, Revision, Secret, Stored};

@@ -5,10 +5,25 @@ use std::fmt;
 use super::Region;
 use crate::plan::Address;
 
-/// One value in AWS Secrets Manager.
+/// One value in AWS.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct StoredSecret {
+pub struct Stored {
     pub region: Region,
+    pub item: Item,
+}
+
+/// What it is there, by the service that keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Item {
+    /// In AWS Secrets Manager.
+    Secret(Secret),
+    /// In SSM Parameter Store.
+    Parameter(Parameter),
+}
+
+/// A value of a secret.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Secret {
     /// Name or ARN, as the class has it.
     pub id: String,
     pub revision: Revision,
@@ -41,7 +56,42 @@ impl Revision {
     }
 }
 
-impl Address for StoredSecret {
+/// A value of a parameter.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Parameter {
+    /// Name or ARN without a selector.
+    pub name: String,
+    /// Number of a version, or a label; without one it is the newest version. AWS takes labels that do not look like numbers.
+    pub selector: Option<String>,
+}
+
+impl Parameter {
+    /// Reads a name or ARN, which may have a selector at its end: `/shop/host:3`, `/shop/host:blue`.
+    /// <https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-versions.html>
+    pub fn parse(written: &str) -> Self {
+        // The colons of an ARN itself are before its resource, which names allow none in.
+        let resource = match written.starts_with("arn:") {
+            true => written.match_indices(':').nth(4).map_or(written.len(), |(colon, _)| colon + 1),
+            false => 0,
+        };
+        match written[resource..].split_once(':') {
+            Some((name, selector)) if !name.is_empty() && !selector.is_empty() => {
+                Self { name: written[..resource + name.len()].to_owned(), selector: Some(selector.to_owned()) }
+            }
+            _ => Self { name: written.to_owned(), selector: None },
+        }
+    }
+
+    /// As AWS is asked for it: <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameters.html>
+    pub fn asked(&self) -> String {
+        match &self.selector {
+            None => self.name.clone(),
+            Some(selector) => format!("{}:{selector}", self.name),
+        }
+    }
+}
+
+impl Address for Stored {
     type Place = Region;
 
     fn place(&self) -> &Region {
@@ -49,15 +99,64 @@ impl Address for StoredSecret {
     }
 }
 
-impl fmt::Display for StoredSecret {
+impl fmt::Display for Stored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "secret {:?}", self.id)?;
-        match &self.revision {
-            Revision::Stage(stage) if stage == Revision::CURRENT => {}
-            Revision::Stage(stage) => write!(f, " (stage {stage})")?,
-            Revision::Version { id, stage: None } => write!(f, " (version {id})")?,
-            Revision::Version { id, stage: Some(stage) } => write!(f, " (version {id}, stage {stage})")?,
+        write!(f, "{} in {}", self.item, self.region)
+    }
+}
+
+impl fmt::Display for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Secret(Secret { id, revision }) => {
+                write!(f, "secret {id:?}")?;
+                match revision {
+                    Revision::Stage(stage) if stage == Revision::CURRENT => Ok(()),
+                    Revision::Stage(stage) => write!(f, " (stage {stage})"),
+                    Revision::Version { id, stage: None } => write!(f, " (version {id})"),
+                    Revision::Version { id, stage: Some(stage) } => write!(f, " (version {id}, stage {stage})"),
+                }
+            }
+            Self::Parameter(Parameter { name, selector }) => {
+                write!(f, "parameter {name:?}")?;
+                match selector {
+                    None => Ok(()),
+                    Some(number) if number.bytes().all(|byte| byte.is_ascii_digit()) => {
+                        write!(f, " (version {number})")
+                    }
+                    Some(label) => write!(f, " (label {label})"),
+                }
+            }
         }
-        write!(f, " in {}", self.region)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_selector_is_told_from_a_name_and_from_an_arn() {
+        let read = |written: &str| {
+            let Parameter { name, selector } = Parameter::parse(written);
+            (name, selector)
+        };
+        let arn = "arn:aws:ssm:eu-west-1:111122223333:parameter/shop/host";
+        assert_eq!(read("/shop/host"), ("/shop/host".into(), None));
+        assert_eq!(read("/shop/host:3"), ("/shop/host".into(), Some("3".into())));
+        assert_eq!(read("host:blue"), ("host".into(), Some("blue".into())));
+        assert_eq!(read(arn), (arn.into(), None));
+        assert_eq!(read(&format!("{arn}:3")), (arn.into(), Some("3".into())));
+        assert_eq!(read(":3"), (":3".into(), None));
+        assert_eq!(read("host:"), ("host:".into(), None));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_asked_for_is_what_was_written(written in "(arn:)?[a-z/:é]{0,30}") {
+            prop_assert_eq!(Parameter::parse(&written).asked(), written);
+        }
     }
 }

@@ -1,14 +1,111 @@
-//! What AWS stores.
+//! What AWS stores: secrets, each read with a call of its own, and parameters, read in tens.
 
+mod parameter_store;
 mod secrets_manager;
 
-pub use secrets_manager::SecretsManager;
+use async_trait::async_trait;
+use aws_config::SdkConfig;
+use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_secretsmanager::operation::RequestId;
+use parameter_store::ParameterStore;
+use secrets_manager::SecretsManager;
 
-use crate::plan::aws::RoleArn;
+use super::{FetchError, SecretBackend, SecretValue, Verdict};
+use crate::plan::aws::{Item, Stored};
+use crate::reason::Reason;
 
-/// Temporary credentials, and the role they are for, which errors name.
+/// Longest part of AWS's own message that is passed on.
+const MAX_MESSAGE: usize = 200;
+
+/// Temporary credentials, and whose they are, as errors name it: a role's ARN, or words for a role whose ARN nobody tells.
 #[derive(Debug, Clone)]
 pub struct Session {
     pub credentials: aws_credential_types::Credentials,
-    pub role: RoleArn,
+    pub role: String,
+}
+
+/// Reads from Secrets Manager and Parameter Store, in any Region, for any session.
+pub struct AwsBackend {
+    secrets_manager: SecretsManager,
+    parameter_store: ParameterStore,
+}
+
+impl AwsBackend {
+    /// `config` brings the connector, time-outs, retries and endpoints, and no credentials.
+    pub fn new(config: SdkConfig) -> Self {
+        Self { secrets_manager: SecretsManager::new(config.clone()), parameter_store: ParameterStore::new(config) }
+    }
+}
+
+#[async_trait]
+impl SecretBackend for AwsBackend {
+    type Address = Stored;
+    type Credentials = Session;
+
+    fn calls(&self, addresses: Vec<Stored>) -> Vec<Vec<Stored>> {
+        let (secrets, parameters): (Vec<_>, Vec<_>) =
+            addresses.into_iter().partition(|address| matches!(address.item, Item::Secret(_)));
+        let secrets = secrets.into_iter().map(|secret| vec![secret]);
+        secrets.chain(parameter_store::calls(parameters)).collect()
+    }
+
+    async fn read(&self, session: &Session, call: &[Stored]) -> Vec<Result<SecretValue, FetchError>> {
+        match call {
+            [address @ Stored { region, item: Item::Secret(secret) }] => {
+                vec![self.secrets_manager.read(session, region, secret, address).await]
+            }
+            parameters => self.parameter_store.read(session, parameters).await,
+        }
+    }
+}
+
+/// An error that the service's model does not name, as one sentence: nobody knows what the service would have said. The
+/// SDK's `Debug` can hold a whole request, so only codes and AWS's message leave it.
+fn unmodelled<E>(error: &SdkError<E>, what: &str, role: &str, service: &str, action: &str) -> FetchError
+where
+    E: ProvideErrorMetadata,
+    SdkError<E>: RequestId,
+{
+    let (reason, message) = match error {
+        SdkError::ServiceError(failure) => {
+            let status = failure.raw().status().as_u16();
+            // A page of a proxy, say, has none.
+            let code = failure.err().meta().code().map_or_else(|| format!("HTTP {status}"), str::to_owned);
+            let said = failure.err().meta().message().unwrap_or("it does not say why.");
+            let request_id = error.request_id().unwrap_or("unknown");
+            match code.as_str() {
+                "AccessDeniedException" if said.to_ascii_lowercase().contains("kms") => (
+                    Reason::DecryptDenied,
+                    format!("{what} cannot be decrypted as {role}; grant kms:Decrypt on its key. [{code}]"),
+                ),
+                "AccessDeniedException" => (
+                    Reason::SecretAccessDenied,
+                    format!("{what} may not be read as {role}; grant {action} on it. [{code}]"),
+                ),
+                _ if crate::aws::is_expired(&code) => (
+                    Reason::CredentialsExpired,
+                    format!("AWS takes the session of {role} for expired while reading {what}. [{code}]"),
+                ),
+                _ if crate::aws::is_throttling(&code) || status == 429 => (
+                    Reason::AwsThrottled,
+                    format!(
+                        "AWS answers too many requests while reading {what} as {role}. [{code}, request {request_id}]"
+                    ),
+                ),
+                _ if status >= 500 => (
+                    Reason::AwsUnavailable,
+                    format!("{service} fails while reading {what}. [{code}, HTTP {status}, request {request_id}]"),
+                ),
+                _ => {
+                    let said = crate::aws::shorten(said, MAX_MESSAGE);
+                    (Reason::SecretAccessDenied, format!("AWS refuses to read {what} as {role}: {said} [{code}]"))
+                }
+            }
+        }
+        other => {
+            let (reason, problem) = crate::aws::transport_problem(other);
+            (reason, format!("{what} was not read: {problem}"))
+        }
+    };
+    FetchError::Backend { reason, message, verdict: Verdict::Open }
 }

@@ -16,7 +16,16 @@ pub struct RawObject {
     pub object_version_label: Option<String>,
     pub file_permission: Option<String>,
     pub jmes_path: Option<Vec<Option<RawJmesPath>>>,
-    pub has_failover_object: bool,
+    pub failover_object: Option<RawFailoverObject>,
+    pub unknown_keys: Vec<String>,
+}
+
+/// What differs in the failover Region.
+#[derive(Debug, Default)]
+pub struct RawFailoverObject {
+    pub object_name: Option<String>,
+    pub object_version: Option<String>,
+    pub object_version_label: Option<String>,
     pub unknown_keys: Vec<String>,
 }
 
@@ -48,12 +57,25 @@ impl ReadKeys for RawObject {
             "objectversionlabel" => self.object_version_label = map.next_value()?,
             "filepermission" => self.file_permission = map.next_value()?,
             "jmespath" => self.jmes_path = map.next_value()?,
-            "failoverobject" => {
-                // Without a name it is as good as absent, as in the official provider.
-                let failover = map.next_value::<Option<Self>>()?;
-                let name = failover.and_then(|failover| failover.object_name);
-                self.has_failover_object = name.is_some_and(|name| !name.is_empty());
-            }
+            "failoverobject" => self.failover_object = map.next_value()?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn unknown(&mut self, key: String) {
+        self.unknown_keys.push(key);
+    }
+}
+
+impl ReadKeys for RawFailoverObject {
+    const EXPECTED: &'static str = "a failoverObject with objectName";
+
+    fn read_key<'de, M: MapAccess<'de>>(&mut self, key: &str, map: &mut M) -> Result<bool, M::Error> {
+        match key {
+            "objectname" => self.object_name = map.next_value()?,
+            "objectversion" => self.object_version = map.next_value()?,
+            "objectversionlabel" => self.object_version_label = map.next_value()?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -103,14 +125,15 @@ impl<'de, T: ReadKeys> Visitor<'de> for KeyVisitor<T> {
     }
 }
 
-impl<'de> Deserialize<'de> for RawObject {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(KeyVisitor(std::marker::PhantomData))
-    }
+/// serde's derive knows no keys in any case, so each of the three has this.
+macro_rules! read_in_any_case {
+    ($($raw:ident)+) => {
+        $(impl<'de> Deserialize<'de> for $raw {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_map(KeyVisitor(std::marker::PhantomData))
+            }
+        })+
+    };
 }
 
-impl<'de> Deserialize<'de> for RawJmesPath {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(KeyVisitor(std::marker::PhantomData))
-    }
-}
+read_in_any_case!(RawObject RawFailoverObject RawJmesPath);

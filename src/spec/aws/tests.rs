@@ -1,6 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::plan::RelativePath;
+use crate::plan::aws::{Item, Revision};
 use crate::reason::{Explained as _, Reason};
 
 const DEFAULT: u32 = 0o644;
@@ -14,9 +16,20 @@ fn parse(objects: &str) -> Result<Class, SpecError> {
     parse_with(&[("objects", objects), ("region", "eu-west-1")])
 }
 
-fn plan(objects: &str) -> SecretPlan<StoredSecret> {
-    let region = "eu-west-1".parse().expect("a Region");
-    parse(objects).unwrap_or_else(|error| panic!("{objects}: {error}")).plan(region).expect("same Region")
+fn region(name: &str) -> Region {
+    name.parse().expect("a Region")
+}
+
+fn plan(objects: &str) -> SecretPlan<Stored> {
+    let class = parse(objects).unwrap_or_else(|error| panic!("{objects}: {error}"));
+    class.plan(&region("eu-west-1")).expect("same Region")
+}
+
+fn revision_of(address: &Stored) -> &Revision {
+    match &address.item {
+        Item::Secret(secret) => &secret.revision,
+        Item::Parameter(_) => panic!("{address} is no secret"),
+    }
 }
 
 /// Every file as `path mode`, in the order of the class.
@@ -47,7 +60,7 @@ fn a_class_of_the_official_documentation_is_read() {
     );
     let object = &plan.objects[0];
     assert_eq!(object.address.to_string(), r#"secret "MySecret" in eu-west-1"#);
-    assert_eq!(object.address.revision, Revision::Stage("AWSCURRENT".into()));
+    assert_eq!(*revision_of(&object.address), Revision::Stage("AWSCURRENT".into()));
     let files: Vec<_> = object.files.iter().map(|file| format!("{} {}", file.path, file.permission)).collect();
     assert_eq!(files, ["my-secret.json 0400", "user 0400", "pass 0440"]);
     assert!(plan.warnings.is_empty(), "{:?}", plan.warnings);
@@ -114,7 +127,8 @@ fn a05_a_region_that_could_leave_aws_is_refused() {
 #[test]
 fn versions_and_labels_become_one_revision() {
     let revision = |more: &str| {
-        plan(&format!("- {{objectName: a, objectType: secretsmanager{more}}}")).objects.remove(0).address.revision
+        let plan = plan(&format!("- {{objectName: a, objectType: secretsmanager{more}}}"));
+        revision_of(&plan.objects[0].address).clone()
     };
     assert_eq!(revision(""), Revision::Stage("AWSCURRENT".into()));
     assert_eq!(revision(", objectVersionLabel: AWSPREVIOUS"), Revision::Stage("AWSPREVIOUS".into()));
@@ -149,7 +163,7 @@ fn the_type_may_come_from_the_arn_and_must_agree_with_it() {
 #[test]
 fn an_arn_of_another_region_is_refused_with_what_to_write() {
     let class = parse("- objectName: 'arn:aws:secretsmanager:us-east-1:111122223333:secret:a-AbCdEf'").expect("valid");
-    let error = class.plan("eu-west-1".parse().expect("a Region")).expect_err("another Region");
+    let error = class.plan(&region("eu-west-1")).expect_err("another Region");
     assert!(error.to_string().contains("set `region: us-east-1`"), "{error}");
 }
 
@@ -226,23 +240,131 @@ fn a14_limits_are_named() {
 }
 
 #[test]
-fn what_this_version_cannot_do_is_refused_and_not_ignored() {
-    let objects = ("objects", "- {objectName: a, objectType: secretsmanager}");
-    for parameter in [("usePodIdentity", "true"), ("usePodIdentity", "T"), ("failoverRegion", "us-east-1")] {
-        assert_eq!(parse_with(&[objects, parameter]).expect_err("refused").reason(), Reason::UnsupportedSetting);
+fn parameters_are_read_by_name_or_arn_and_one_selector() {
+    let arn = "arn:aws:ssm:eu-west-1:111122223333:parameter/shop/host";
+    for (object, address, file) in [
+        ("objectName: /shop/host, objectType: ssmparameter", "parameter \"/shop/host\"", "_shop_host"),
+        ("objectName: host, objectType: ssmparameter, objectVersion: 3", "parameter \"host\" (version 3)", "host"),
+        ("objectName: host, objectType: ssmparameter, objectVersionLabel: l", "parameter \"host\" (label l)", "host"),
+        ("objectName: '/a:3', objectType: ssmparameter", "parameter \"/a\" (version 3)", "_a:3"),
+        (&format!("objectName: '{arn}', objectAlias: x"), &format!("parameter {arn:?}"), "x"),
+        (
+            &format!("objectName: '{arn}', objectAlias: x, objectVersion: 2"),
+            &format!("parameter {arn:?} (version 2)"),
+            "x",
+        ),
+    ] {
+        let plan = plan(&format!("- {{{object}}}"));
+        assert_eq!(plan.objects[0].address.to_string(), format!("{address} in eu-west-1"), "{object}");
+        assert_eq!(plan.objects[0].files[0].path.as_str(), file, "{object}");
     }
-    assert!(parse_with(&[objects, ("usePodIdentity", "false"), ("failoverRegion", "")]).is_ok());
-    assert_eq!(
-        parse_with(&[objects, ("usePodIdentity", "yes")]).expect_err("no bool").reason(),
-        Reason::InvalidParameter
-    );
-    assert_eq!(
-        reason_of("- {objectName: a, objectType: secretsmanager, failoverObject: {objectName: b}}"),
-        Reason::UnsupportedSetting
-    );
-    assert_eq!(reason_of("- {objectName: a, objectType: ssmparameter}"), Reason::UnsupportedSetting);
-    assert!(parse("- {objectName: a, objectType: secretsmanager, failoverObject: {objectName: ''}}").is_ok());
-    assert!(parse("- {objectName: a, objectType: secretsmanager, failoverObject: null}").is_ok());
+    for object in [
+        "objectName: a, objectType: ssmparameter, objectVersion: 1, objectVersionLabel: l",
+        "objectName: 'a:1', objectType: ssmparameter, objectVersion: 1",
+        &format!("objectName: '{arn}', objectType: secretsmanager"),
+    ] {
+        assert_eq!(reason_of(&format!("- {{{object}}}")), Reason::InvalidParameter, "{object}");
+    }
+}
+
+/// The standby of the only object of a class with `failoverRegion: eu-central-1`.
+fn standby(object: &str) -> Result<Option<String>, String> {
+    let objects = format!("- {{{object}}}");
+    let parameters = [("objects", objects.as_str()), ("region", "eu-west-1"), ("failoverRegion", "eu-central-1")];
+    let plan = parse_with(&parameters).and_then(|class| class.plan(&region("eu-west-1")));
+    let plan = plan.map_err(|error| error.to_string())?;
+    Ok(plan.objects[0].standby.as_ref().map(ToString::to_string))
+}
+
+#[test]
+fn f16_a_class_with_a_failover_region_has_a_standby_for_every_object() {
+    let arn = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:a-AbCdEf";
+    let in_failover = "arn:aws:secretsmanager:eu-central-1:111122223333:secret:b-AbCdEf";
+    let of_secret = "objectName: a, objectType: secretsmanager, objectAlias: x";
+    for (object, expected) in [
+        (of_secret.to_owned(), "secret \"a\""),
+        (format!("{of_secret}, objectVersion: v"), "secret \"a\" (version v)"),
+        (format!("{of_secret}, failoverObject: {{objectName: b}}"), "secret \"b\""),
+        (format!("{of_secret}, objectVersionLabel: l, failoverObject: {{objectName: b}}"), "secret \"b\" (stage l)"),
+        (
+            format!(
+                "{of_secret}, objectVersion: v, failoverObject: {{objectName: b, objectVersion: v, objectVersionLabel: m}}"
+            ),
+            "secret \"b\" (version v, stage m)",
+        ),
+        (format!("{of_secret}, failoverObject: {{objectVersionLabel: m}}"), "secret \"a\" (stage m)"),
+        (format!("{of_secret}, failoverObject: {{objectName: '{in_failover}'}}"), &format!("secret {in_failover:?}")),
+        (
+            format!("objectName: '{arn}', objectAlias: x"),
+            &format!("secret {:?}", arn.replace("eu-west-1", "eu-central-1")),
+        ),
+        ("objectName: p, objectType: ssmparameter, objectVersion: 2".into(), "parameter \"p\" (version 2)"),
+        (
+            "objectName: p, objectType: ssmparameter, objectVersion: 2, failoverObject: {objectVersionLabel: m}".into(),
+            "parameter \"p\" (version 2)",
+        ),
+    ] {
+        assert_eq!(standby(&object), Ok(Some(format!("{expected} in eu-central-1"))), "{object}");
+    }
+    assert_eq!(plan("- {objectName: a, objectType: secretsmanager}").objects[0].standby, None);
+}
+
+#[test]
+fn a_failover_that_cannot_be_right_is_refused_with_what_to_write() {
+    let of_secret = "objectName: a, objectType: secretsmanager";
+    for (object, problem) in [
+        (format!("{of_secret}, failoverObject: {{objectName: b}}"), "no objectAlias"),
+        (
+            format!("{of_secret}, objectAlias: x, failoverObject: {{objectName: b, objectVersion: v}}"),
+            "another objectVersion",
+        ),
+        (
+            format!("{of_secret}, objectAlias: x, failoverObject: {{objectName: 'arn:aws:secretsmanager:us-east-1:1:secret:b'}}"),
+            "is in us-east-1, but failoverRegion is eu-central-1",
+        ),
+        (
+            format!("{of_secret}, objectAlias: x, failoverObject: {{objectName: 'arn:aws:ssm:eu-central-1:1:parameter/b'}}"),
+            "contradicts",
+        ),
+        (
+            "objectName: a, objectType: ssmparameter, objectAlias: x, objectVersion: 1, failoverObject: {objectName: b, objectVersion: 1, objectVersionLabel: l}"
+                .into(),
+            "more than one version",
+        ),
+    ] {
+        let error = standby(&object).expect_err(&object);
+        assert!(error.contains(problem), "{error}");
+    }
+    let alone = parse(&format!("- {{{of_secret}, objectAlias: x, failoverObject: {{objectName: b}}}}"));
+    assert!(alone.expect_err("no Region").to_string().contains("no failoverRegion"));
+    for object in
+        ["failoverObject: {objectName: ''}", "failoverObject: null", "failoverObject: {objectVersionLabel: l}"]
+    {
+        assert!(parse(&format!("- {{{of_secret}, {object}}}")).is_ok(), "{object}");
+    }
+    let objects = format!("- {{{of_secret}}}");
+    let same = [("objects", objects.as_str()), ("failoverRegion", "eu-west-1")];
+    let error = parse_with(&same).expect("the Region is open").plan(&region("eu-west-1")).expect_err("the same");
+    assert!(error.to_string().contains("name another one"), "{error}");
+}
+
+#[test]
+fn pod_identity_is_chosen_as_go_reads_booleans_and_its_address_in_any_case() {
+    let read = |parameters: &[(&str, &str)]| {
+        let objects = [("objects", "- {objectName: a, objectType: secretsmanager}")];
+        parse_with(&[&objects, parameters].concat()).map(|class| (class.authentication(), class.warnings.len()))
+    };
+    let by = |value, address| read(&[("usePodIdentity", value), ("preferredAddressType", address)]);
+    for value in ["true", "True", "TRUE", "t", "T", "1"] {
+        assert_eq!(by(value, ""), Ok((Authentication::PodIdentity(AddressFamily::Any), 0)), "{value}");
+    }
+    for value in ["false", "False", "FALSE", "f", "F", "0", ""] {
+        assert_eq!(by(value, "ipv6"), Ok((Authentication::Irsa, 0)), "{value}");
+    }
+    assert_eq!(by("true", "IPv4"), Ok((Authentication::PodIdentity(AddressFamily::Ipv4), 0)));
+    assert_eq!(by("true", "IPV6"), Ok((Authentication::PodIdentity(AddressFamily::Ipv6), 0)));
+    assert_eq!(by("true", "ipv5"), Ok((Authentication::PodIdentity(AddressFamily::Any), 1)));
+    assert_eq!(by("yes", "").expect_err("no boolean").reason(), Reason::InvalidParameter);
 }
 
 #[test]

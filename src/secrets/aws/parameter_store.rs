@@ -1,0 +1,244 @@
+//! AWS Systems Manager Parameter Store.
+//!
+//! Its calls are few (40 a second for a whole account and Region), so parameters are read ten at a time. Answers come in an
+//! order of AWS's own; each is found by name or ARN and selector.
+//! <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameters.html>
+
+use std::collections::HashSet;
+
+use aws_config::SdkConfig;
+use aws_sdk_ssm::Client;
+use aws_sdk_ssm::config::Builder;
+use aws_sdk_ssm::error::SdkError;
+use aws_sdk_ssm::operation::get_parameters::{GetParametersError, GetParametersOutput};
+use aws_sdk_ssm::types::Parameter as Answered;
+
+use super::{Session, unmodelled};
+use crate::aws::Clients;
+use crate::plan::aws::{Arn, Item, Parameter, Stored};
+use crate::reason::Reason;
+use crate::secrets::{FetchError, SecretValue, Verdict};
+use crate::sensitive::SecretBytes;
+
+const SERVICE: &str = "Parameter Store";
+const ACTION: &str = "ssm:GetParameters";
+/// Most names that a call may have.
+const NAMES_A_CALL: usize = 10;
+
+/// Reads from Parameter Store, in any Region, for any session.
+pub struct ParameterStore(Clients<Client>);
+
+/// As few calls as possible, none of which names one parameter twice: AWS documents no answer to that, and not every double
+/// of AWS gives the selector back that would tell two versions apart.
+pub fn calls(parameters: Vec<Stored>) -> Vec<Vec<Stored>> {
+    let mut calls: Vec<(HashSet<String>, Vec<Stored>)> = Vec::new();
+    for address in parameters {
+        let key = match &address.item {
+            Item::Parameter(parameter) => path_of(&parameter.name).to_owned(),
+            Item::Secret(_) => continue,
+        };
+        let has_room =
+            |(keys, call): &&mut (HashSet<String>, Vec<Stored>)| call.len() < NAMES_A_CALL && !keys.contains(&key);
+        match calls.iter_mut().find(has_room) {
+            Some((keys, call)) => {
+                keys.insert(key);
+                call.push(address);
+            }
+            None => calls.push((HashSet::from([key]), vec![address])),
+        }
+    }
+    calls.into_iter().map(|(_, call)| call).collect()
+}
+
+/// A parameter's path, whether named by it or by ARN. The ARNs of `a` and of `/a` are the same.
+fn path_of(name: &str) -> &str {
+    let resource = Arn::parse(name).and_then(|arn| arn.resource.strip_prefix("parameter"));
+    resource.unwrap_or(name).trim_start_matches('/')
+}
+
+impl ParameterStore {
+    pub fn new(config: SdkConfig) -> Self {
+        Self(Clients::new(config, Client::new))
+    }
+
+    /// Needs `ssm:GetParameters` on every parameter of the call, and `kms:Decrypt` where one is encrypted with a key of its
+    /// own. One that may not be read fails the whole call.
+    pub async fn read(&self, session: &Session, call: &[Stored]) -> Vec<Result<SecretValue, FetchError>> {
+        let Some(Stored { region, .. }) = call.first() else { return Vec::new() };
+        let credentials = Builder::new().credentials_provider(session.credentials.clone());
+        let names = call.iter().filter_map(parameter_of).map(Parameter::asked).collect();
+        let answer = self
+            .0
+            .of(region)
+            .get_parameters()
+            .set_names(Some(names))
+            .with_decryption(true)
+            .customize()
+            .config_override(credentials)
+            .send()
+            .await;
+        match answer {
+            Ok(answer) => call.iter().map(|address| value_of(&answer, address, &session.role)).collect(),
+            Err(error) => {
+                let error = explain(&error, call, &session.role);
+                call.iter().map(|_| Err(error.clone())).collect()
+            }
+        }
+    }
+}
+
+fn parameter_of(address: &Stored) -> Option<&Parameter> {
+    match &address.item {
+        Item::Parameter(parameter) => Some(parameter),
+        Item::Secret(_) => None,
+    }
+}
+
+fn path_of_address(address: &Stored) -> &str {
+    parameter_of(address).map_or("", |parameter| path_of(&parameter.name))
+}
+
+fn value_of(answer: &GetParametersOutput, address: &Stored, role: &str) -> Result<SecretValue, FetchError> {
+    let mut answered = answer.parameters().iter();
+    let Some(found) = parameter_of(address).and_then(|asked| answered.find(|answered| answers(answered, asked))) else {
+        return Err(FetchError::Backend {
+            reason: Reason::ParameterNotFound,
+            message: format!(
+                "{address} does not exist in the account of {role}; correct objectName, objectVersion, objectVersionLabel \
+                 or `region`. [InvalidParameters]"
+            ),
+            verdict: Verdict::Final,
+        });
+    };
+    let content =
+        found.value().map(|value| SecretBytes::from(value.to_owned())).ok_or_else(|| FetchError::Backend {
+            reason: Reason::AnswerMismatch,
+            message: format!("AWS answered without a value for {address}"),
+            verdict: Verdict::Open,
+        })?;
+    Ok(SecretValue { content, version: found.version().to_string() })
+}
+
+/// Whether an answered parameter is the one that was asked for. AWS gives `:3` or `:label` back as the selector; where a
+/// double of AWS leaves it out, the version tells, and a label must do without: no call has two of one name.
+fn answers(answered: &Answered, asked: &Parameter) -> bool {
+    let selector = answered.selector().map(|selector| selector.trim_start_matches(':'));
+    let is_of_name = [answered.name(), answered.arn()].contains(&Some(asked.name.as_str()));
+    is_of_name
+        && match (asked.selector.as_deref(), selector) {
+            (None, None) => true,
+            (None, Some(_)) => false,
+            (Some(asked), Some(selector)) => asked == selector,
+            (Some(asked), None) => {
+                asked.parse().is_ok_and(|version: i64| version == answered.version()) || asked.parse::<i64>().is_err()
+            }
+        }
+}
+
+/// An error of the whole call, which names the one parameter that it is about, as far as AWS says which.
+fn explain(error: &SdkError<GetParametersError>, call: &[Stored], role: &str) -> FetchError {
+    let SdkError::ServiceError(service) = error else {
+        return unmodelled(error, &together(call), role, SERVICE, ACTION);
+    };
+    let said = service.err().meta().message().unwrap_or_default();
+    let named = call.iter().filter(|address| said.contains(&format!(":parameter/{}", path_of_address(address))));
+    // Of `/a` and `/a/b`, both of which are in the ARN of the latter, the longer one is meant.
+    let what =
+        named.max_by_key(|address| path_of_address(address).len()).map_or_else(|| together(call), ToString::to_string);
+    match service.err() {
+        GetParametersError::InvalidKeyId(_) => FetchError::Backend {
+            reason: Reason::DecryptDenied,
+            message: format!("{what} cannot be decrypted as {role}; its key is disabled or gone. [InvalidKeyId]"),
+            verdict: Verdict::Final,
+        },
+        _ => unmodelled(error, &what, role, SERVICE, ACTION),
+    }
+}
+
+/// What a call reads, in few words.
+fn together(call: &[Stored]) -> String {
+    match call {
+        [] => "nothing".into(),
+        [one] => one.to_string(),
+        [first, rest @ ..] => format!("{first}, with {} more in the same call,", rest.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(name: &str) -> Stored {
+        let item = Item::Parameter(Parameter::parse(name));
+        Stored { region: "eu-west-1".parse().expect("a Region"), item }
+    }
+
+    fn answered(name: &str, version: i64, selector: Option<&str>) -> Answered {
+        let arn = format!("arn:aws:ssm:eu-west-1:111122223333:parameter/{}", name.trim_start_matches('/'));
+        let selector = selector.map(|selector| format!(":{selector}"));
+        let value = format!("{name} {version}");
+        Answered::builder().name(name).arn(arn).version(version).set_selector(selector).value(value).build()
+    }
+
+    #[test]
+    fn f37_answers_are_found_by_name_or_arn_and_selector() {
+        let arn = "arn:aws:ssm:eu-west-1:111122223333:parameter/shop/host";
+        for (asked, version, selector, is_it) in [
+            ("/shop/host", 3, None, true),
+            ("/shop/host", 2, Some("2"), false),
+            ("/shop/host:2", 2, Some("2"), true),
+            ("/shop/host:2", 3, Some("3"), false),
+            ("/shop/host:2", 2, None, true),
+            ("/shop/host:2", 3, None, false),
+            ("/shop/host:blue", 2, Some("blue"), true),
+            ("/shop/host:blue", 2, Some("green"), false),
+            ("/shop/host:blue", 2, None, true),
+            ("/shop", 2, None, false),
+            ("host", 2, None, false),
+        ] {
+            let answer = answered("/shop/host", version, selector);
+            assert_eq!(answers(&answer, &Parameter::parse(asked)), is_it, "{asked}: {version} {selector:?}");
+        }
+        assert!(answers(&answered("/shop/host", 1, None), &Parameter::parse(arn)));
+        assert!(answers(&answered("/shop/host", 1, Some("1")), &Parameter::parse(&format!("{arn}:1"))));
+    }
+
+    #[test]
+    fn f37_what_is_not_answered_is_not_found_and_what_was_not_asked_for_is_ignored() {
+        let answer = GetParametersOutput::builder()
+            .parameters(answered("/other", 1, None))
+            .parameters(answered("/b", 2, None))
+            .parameters(answered("/a", 1, None))
+            .invalid_parameters("/c")
+            .build();
+        let read = |name: &str| value_of(&answer, &at(name), "role").map(|value| value.content.expose().to_vec());
+        assert_eq!(read("/a").expect("answered"), b"/a 1");
+        assert_eq!(read("/b").expect("answered"), b"/b 2");
+        for missing in ["/c", "/d"] {
+            let error = read(missing).expect_err("not there");
+            assert!(error.to_string().contains(missing), "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_parameter_comes_into_one_call_and_none_twice_into_the_same(
+            names in proptest::collection::vec("(arn:aws:ssm:eu-west-1:1:parameter)?/[a-d]{1,2}(:[1-3])?", 0..60),
+        ) {
+            let asked: Vec<Stored> = names.iter().map(|name| at(name)).collect();
+            let calls = calls(asked.clone());
+            let mut again: Vec<String> = calls.iter().flatten().map(ToString::to_string).collect();
+            let mut before: Vec<String> = asked.iter().map(ToString::to_string).collect();
+            again.sort();
+            before.sort();
+            prop_assert_eq!(again, before);
+            for call in &calls {
+                let paths: HashSet<&str> =
+                    call.iter().filter_map(parameter_of).map(|parameter| path_of(&parameter.name)).collect();
+                prop_assert!(call.len() <= NAMES_A_CALL && paths.len() == call.len());
+            }
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! What two objects of a class may not have in common.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::entry::{Entry, Written};
+use crate::plan::RelativePath;
+use crate::spec::SpecError;
+
+/// The official provider compares each object with the last one of its name, and all aliases with each other.
+pub fn refuse_equal_objects(objects: &[(Entry, Written)]) -> Result<(), SpecError> {
+    let mut by_name: HashMap<&str, &Written> = HashMap::new();
+    let mut aliases: HashSet<&str> = HashSet::new();
+    for (entry, written) in objects {
+        let (object, position) = (entry.name.clone(), entry.position);
+        if let Some(earlier) = by_name.insert(&entry.name, written)
+            && earlier.alias == written.alias
+            && earlier.label == written.label
+        {
+            let problem = "give it another objectAlias or objectVersionLabel";
+            return Err(SpecError::Duplicate { object, position, problem });
+        }
+        if let Some(alias) = written.alias.iter().chain(&written.jmes_aliases).find(|alias| !aliases.insert(alias)) {
+            return Err(SpecError::AliasTwice { object, position, alias: alias.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// Two objects may write one path, for the later one then wins; but nothing can be a file and a directory.
+pub fn compare_paths(objects: &[Entry]) -> Result<Vec<String>, SpecError> {
+    let mut warnings = Vec::new();
+    let mut paths: BTreeMap<&RelativePath, usize> = BTreeMap::new();
+    for entry in objects {
+        for file in &entry.files {
+            let (path, position) = (file.path.as_str(), entry.position);
+            match paths.insert(&file.path, position) {
+                None => {}
+                Some(earlier) if earlier == position => {
+                    warnings.push(format!("object {position} writes the file {path:?} twice; the later one is kept"));
+                }
+                Some(earlier) => {
+                    warnings.push(format!(
+                        "the file {path:?} of object {earlier} is replaced by that of object {position}"
+                    ));
+                }
+            }
+        }
+    }
+    for (child, &child_position) in &paths {
+        let mut parent = child.as_str();
+        while let Some((shorter, _)) = parent.rsplit_once('/') {
+            parent = shorter;
+            let found = parent.parse::<RelativePath>().ok().and_then(|path| paths.get_key_value(&path));
+            if let Some((parent, &parent_position)) = found {
+                return Err(SpecError::FileIsDirectory {
+                    parent: parent.to_string(),
+                    parent_position,
+                    child: child.to_string(),
+                    child_position,
+                });
+            }
+        }
+    }
+    Ok(warnings)
+}

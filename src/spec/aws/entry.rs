@@ -1,0 +1,292 @@
+//! One object of a class, checked.
+
+use super::SHOWN;
+use super::raw::{RawFailoverObject, RawJmesPath, RawObject};
+use super::translation::Translation;
+use crate::plan::aws::{Arn, Item, Parameter, Region, Revision, Secret, Stored};
+use crate::plan::{Content, FilePermission, JmesPath, Object, PlannedFile, RelativePath};
+use crate::spec::SpecError;
+
+/// One object, with everything but the Region it is read in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    pub position: usize,
+    pub name: String,
+    item: Item,
+    /// Where it is read when the Region of the class fails.
+    standby: Option<Stored>,
+    pub files: Vec<PlannedFile>,
+}
+
+/// What decides, for the official provider, whether two objects are the same.
+pub struct Written {
+    pub alias: Option<String>,
+    pub label: Option<String>,
+    pub jmes_aliases: Vec<String>,
+}
+
+impl Entry {
+    /// Also gives back the alias and label as written, which decide whether two objects count as the same.
+    pub fn parse(
+        raw: RawObject,
+        position: usize,
+        translation: Translation,
+        failover_region: Option<&Region>,
+        default_permission: FilePermission,
+        warnings: &mut Vec<String>,
+    ) -> Result<(Self, Written), SpecError> {
+        let name = given(raw.object_name).ok_or(SpecError::NoName { position })?;
+        let mut reader = Reader { name, position, translation, warnings };
+        reader.unknown_keys(&raw.unknown_keys, "");
+
+        let service = service_of(&reader.name, raw.object_type.as_deref()).map_err(|problem| reader.wrong(problem))?;
+        let choice = Choice { version: given(raw.object_version), label: given(raw.object_version_label) };
+        let item = choice.of(service, &reader.name).map_err(|problem| reader.wrong(problem))?;
+        let alias = given(raw.object_alias);
+        let failover = raw.failover_object.unwrap_or_default();
+        let standby = reader.standby(failover, failover_region, service, &choice, alias.is_some())?;
+
+        let permission = reader.permission(raw.file_permission.as_deref())?.unwrap_or(default_permission);
+        let path = reader.path(alias.as_deref().unwrap_or(&reader.name))?;
+        let mut files = vec![PlannedFile { path, permission, content: Content::Whole }];
+        let mut jmes_aliases = Vec::new();
+        for entry in raw.jmes_path.unwrap_or_default() {
+            let (file, alias) = reader.jmes_path(entry, permission)?;
+            files.push(file);
+            jmes_aliases.push(alias);
+        }
+        let entry = Self { position, name: reader.name, item, standby, files };
+        Ok((entry, Written { alias, label: choice.label, jmes_aliases }))
+    }
+
+    /// The object as it is read in a Region.
+    pub fn in_region(&self, region: &Region) -> Result<Object<Stored>, SpecError> {
+        if let Some(arn) = Arn::parse(&self.name)
+            && arn.region != region.as_str()
+        {
+            let problem =
+                format!("is in {}, but the class reads from {region}; set `region: {}`", arn.region, arn.region);
+            return Err(SpecError::Object { object: self.name.clone(), position: self.position, problem });
+        }
+        let address = Stored { region: region.clone(), item: self.item.clone() };
+        let (standby, files) = (self.standby.clone(), self.files.clone());
+        Ok(Object { position: self.position, address, standby, files })
+    }
+}
+
+/// An empty text is as good as none, as in the official provider.
+fn given(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
+}
+
+/// Reads the parts of one object; its errors name the object.
+struct Reader<'a> {
+    name: String,
+    position: usize,
+    translation: Translation,
+    warnings: &'a mut Vec<String>,
+}
+
+impl Reader<'_> {
+    fn wrong(&self, problem: String) -> SpecError {
+        SpecError::Object { object: self.name.clone(), position: self.position, problem }
+    }
+
+    fn unknown_keys(&mut self, keys: &[String], place: &str) {
+        for key in keys {
+            self.warnings
+                .push(format!("unknown key {key:?} in {place}{:?} (object {}) is ignored", self.name, self.position));
+        }
+    }
+
+    fn permission(&mut self, written: Option<&str>) -> Result<Option<FilePermission>, SpecError> {
+        let Some(value) = written.filter(|value| !value.is_empty()) else { return Ok(None) };
+        let (object, position) = (self.name.clone(), self.position);
+        let kept = value.parse::<FilePermission>().map_err(|problem| {
+            let value = value.chars().take(SHOWN).collect();
+            SpecError::Permission { value, object: object.clone(), position, problem }
+        })?;
+        if kept.to_string() != value {
+            self.warnings.push(format!(
+                "the special bits of filePermission {value:?} of {object:?} (object {position}) are not set"
+            ));
+        }
+        Ok(Some(kept))
+    }
+
+    fn path(&self, written: &str) -> Result<RelativePath, SpecError> {
+        let file = self.translation.apply(written);
+        file.parse().map_err(|problem| SpecError::FileName {
+            name: file.chars().take(SHOWN).collect(),
+            object: self.name.clone(),
+            position: self.position,
+            problem,
+        })
+    }
+
+    /// Also gives back the alias as written.
+    fn jmes_path(
+        &mut self,
+        entry: Option<RawJmesPath>,
+        default_permission: FilePermission,
+    ) -> Result<(PlannedFile, String), SpecError> {
+        let entry = entry.ok_or_else(|| self.wrong("has an empty entry in jmesPath".into()))?;
+        let expression = given(entry.path).ok_or_else(|| self.wrong("has a jmesPath entry without `path`".into()))?;
+        let alias = given(entry.object_alias).ok_or_else(|| {
+            self.wrong(format!("has no objectAlias for the jmesPath {expression:?}; it names the file"))
+        })?;
+        self.unknown_keys(&entry.unknown_keys, &format!("the jmesPath {expression:?} of "));
+        let file = PlannedFile {
+            path: self.path(&alias)?,
+            permission: self.permission(entry.file_permission.as_deref())?.unwrap_or(default_permission),
+            content: Content::JmesPath(expression.parse::<JmesPath>().map_err(|problem| SpecError::JmesPath {
+                expression: expression.chars().take(SHOWN).collect(),
+                object: self.name.clone(),
+                position: self.position,
+                problem,
+            })?),
+        };
+        Ok((file, alias))
+    }
+
+    /// The same object in the failover Region, with what `failoverObject` says differently there.
+    fn standby(
+        &mut self,
+        failover: RawFailoverObject,
+        region: Option<&Region>,
+        service: Service,
+        primary: &Choice,
+        has_alias: bool,
+    ) -> Result<Option<Stored>, SpecError> {
+        self.unknown_keys(&failover.unknown_keys, "the failoverObject of ");
+        let named = given(failover.object_name);
+        let own = Choice { version: given(failover.object_version), label: given(failover.object_version_label) };
+        let Some(region) = region else {
+            return match named {
+                None => Ok(None), // as good as absent, as there
+                Some(_) => Err(self.wrong("has a failoverObject, but the class has no failoverRegion; set it".into())),
+            };
+        };
+        if let Some(named) = &named {
+            if !has_alias {
+                let problem = "has a failoverObject and no objectAlias; set it, so that both have one file name";
+                return Err(self.wrong(problem.into()));
+            }
+            if own.version != primary.version {
+                let problem =
+                    "has another objectVersion than its failoverObject; write the same in both, or in neither";
+                return Err(self.wrong(problem.into()));
+            }
+            let of_standby = service_of(named, Some(service.object_type()))
+                .and_then(|_| own.of(service, named))
+                .and_then(|_| match Arn::parse(named) {
+                    Some(arn) if arn.region != region.as_str() => {
+                        Err(format!("is in {}, but failoverRegion is {region}; correct one of them", arn.region))
+                    }
+                    _ => Ok(()),
+                });
+            of_standby.map_err(|problem| self.wrong(format!("has the failoverObject {named:?}, which {problem}")))?;
+        }
+        let name = named.unwrap_or_else(|| in_other_region(&self.name, region));
+        let choice =
+            Choice { version: own.version.or(primary.version.clone()), label: own.label.or(primary.label.clone()) };
+        let item = choice.with_version_first(service).of(service, &name).map_err(|problem| self.wrong(problem))?;
+        Ok(Some(Stored { region: region.clone(), item }))
+    }
+}
+
+/// The ARN of a replica differs in the Region only:
+/// <https://docs.aws.amazon.com/secretsmanager/latest/userguide/replicate-secrets.html>. A name is the same everywhere.
+fn in_other_region(name: &str, region: &Region) -> String {
+    match Arn::parse(name) {
+        Some(Arn { partition, service, account, resource, .. }) => {
+            format!("arn:{partition}:{service}:{region}:{account}:{resource}")
+        }
+        None => name.to_owned(),
+    }
+}
+
+/// `objectVersion` and `objectVersionLabel`.
+#[derive(Debug, Clone)]
+struct Choice {
+    version: Option<String>,
+    label: Option<String>,
+}
+
+impl Choice {
+    /// What is asked for under a name.
+    fn of(&self, service: Service, name: &str) -> Result<Item, String> {
+        let Self { version, label } = self.clone();
+        match service {
+            Service::SecretsManager => {
+                let revision = match version {
+                    Some(id) => Revision::Version { id, stage: label },
+                    None => Revision::Stage(label.unwrap_or_else(|| Revision::CURRENT.into())),
+                };
+                Ok(Item::Secret(Secret { id: name.to_owned(), revision }))
+            }
+            Service::ParameterStore => {
+                let in_name = Parameter::parse(name);
+                let mut selectors = [in_name.selector, version, label].into_iter().flatten();
+                let selector = selectors.next();
+                match selectors.next() {
+                    Some(_) => Err("names more than one version; for a parameter write objectVersion, \
+                        objectVersionLabel, or neither"
+                        .into()),
+                    None => Ok(Item::Parameter(Parameter { name: in_name.name, selector })),
+                }
+            }
+        }
+    }
+
+    /// Where one comes from the object and one from its failoverObject, the official provider takes a parameter's version.
+    fn with_version_first(mut self, service: Service) -> Self {
+        if matches!(service, Service::ParameterStore) && self.version.is_some() {
+            self.label = None;
+        }
+        self
+    }
+}
+
+/// Where the official provider's objects are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Service {
+    SecretsManager,
+    ParameterStore,
+}
+
+impl Service {
+    fn object_type(self) -> &'static str {
+        match self {
+            Self::SecretsManager => "secretsmanager",
+            Self::ParameterStore => "ssmparameter",
+        }
+    }
+}
+
+/// The name and the type must agree on a service.
+fn service_of(name: &str, object_type: Option<&str>) -> Result<Service, String> {
+    const TYPES: &str = "write secretsmanager or ssmparameter";
+    let arn = match name.starts_with("arn:") {
+        true => Some(Arn::parse(name).ok_or("is not a whole ARN; write all six parts, or the plain name")?),
+        false => None,
+    };
+    let of_type = match object_type.filter(|written| !written.is_empty()) {
+        None => None,
+        Some("secretsmanager") => Some("secretsmanager"),
+        Some("ssmparameter") => Some("ssm"),
+        Some(other) => return Err(format!("has the unknown objectType {other:?}; {TYPES}")),
+    };
+    let service = match (of_type, arn.map(|arn| arn.service)) {
+        (None, None) => return Err(format!("has no objectType; {TYPES}")),
+        (Some(of_type), Some(of_arn)) if of_type != of_arn => {
+            return Err(format!("has an ARN of {of_arn}, which its objectType contradicts"));
+        }
+        (Some(service), _) | (None, Some(service)) => service,
+    };
+    match service {
+        "secretsmanager" => Ok(Service::SecretsManager),
+        "ssm" => Ok(Service::ParameterStore),
+        other => Err(format!("is an ARN of {other}, which holds no secrets; {TYPES}")),
+    }
+}
