@@ -47,34 +47,34 @@ where
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
 {
-    let mut sockets = Vec::new();
-    let mut connections = JoinSet::new();
+    let mut bound = Vec::new();
     let mut missing = None;
     for directory in directories {
-        let (socket, listener) = match Socket::bind(directory, name) {
-            Ok(bound) => bound,
+        match Socket::bind(directory, name) {
+            Ok(socket) => bound.push((directory.clone(), socket)),
             // A driver has one directory or another, and not all of them are mounted into us.
             Err(error @ SocketError::NoDirectory { .. }) => {
                 warn!(%error, "a directory is not served");
                 missing = Some(error);
-                continue;
             }
             Err(error) => {
-                sockets.iter().for_each(Socket::remove);
+                bound.iter().for_each(|(_, (socket, _))| socket.remove());
                 return Err(error);
             }
-        };
-        info!(socket = %socket.path().display(), "serving");
-        sockets.push(socket);
-        connections.spawn(accept(listener, FinalCodes(service.clone()), shutdown.stop.clone()));
+        }
     }
-
-    if let (true, Some(error)) = (sockets.is_empty(), missing) {
+    if let (true, Some(error)) = (bound.is_empty(), missing) {
         return Err(error);
     }
+    let mut serving = JoinSet::new();
+    for (directory, (socket, listener)) in bound {
+        info!(socket = %socket.path().display(), "serving");
+        let place = Place { directory, name: name.to_owned(), socket, listener };
+        serving.spawn(place.serve(FinalCodes(service.clone()), shutdown.stop.clone()));
+    }
+
     shutdown.stop.cancelled().await;
-    sockets.iter().for_each(Socket::remove);
-    let mut drained = std::pin::pin!(async { while connections.join_next().await.is_some() {} });
+    let mut drained = std::pin::pin!(async { while serving.join_next().await.is_some() {} });
     if tokio::time::timeout(shutdown.grace, &mut drained).await.is_err() {
         warn!(grace = ?shutdown.grace, "answering mounts that are still running");
         shutdown.closing.cancel();
@@ -83,16 +83,54 @@ where
     Ok(())
 }
 
-/// Accepts until it is told to stop, then waits for its connections to end.
-async fn accept<S>(listener: UnixListener, service: S, stop: CancellationToken)
+/// One directory with the socket in it.
+struct Place {
+    directory: PathBuf,
+    name: String,
+    socket: Socket,
+    listener: UnixListener,
+}
+
+impl Place {
+    /// Accepts until it is told to stop, then removes the socket and waits for its connections to end. Puts the socket back
+    /// when it is gone: the official provider removes it as it starts and as it ends, whoever's it is.
+    async fn serve<S>(mut self, service: S, stop: CancellationToken)
+    where
+        S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
+        S::Future: Send + 'static,
+    {
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                never = accept(&self.listener, &service, &stop, &mut connections) => match never {},
+                () = self.socket.lost() => match Socket::bind(&self.directory, &self.name) {
+                    Ok((socket, listener)) => {
+                        warn!(socket = %socket.path().display(), "the socket was gone and is put back");
+                        (self.socket, self.listener) = (socket, listener);
+                    }
+                    Err(error) => warn!(%error, "the socket is gone and cannot be put back"),
+                },
+            }
+        }
+        self.socket.remove();
+        drop(self.listener);
+        while connections.join_next().await.is_some() {}
+    }
+}
+
+async fn accept<S>(
+    listener: &UnixListener,
+    service: &S,
+    stop: &CancellationToken,
+    connections: &mut JoinSet<()>,
+) -> Infallible
 where
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
 {
-    let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            () = stop.cancelled() => break,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) if is_allowed(&stream) => {
@@ -106,8 +144,6 @@ where
             },
         }
     }
-    drop(listener);
-    while connections.join_next().await.is_some() {}
 }
 
 /// The socket's mode keeps others out already; this does so too where its directory is shared in some other way.

@@ -1,13 +1,22 @@
-//! The socket that the driver dials: put in place in one step, and removed only while it is ours.
+//! The socket that the driver dials: put in place in one step, watched, and removed only while it is ours.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
+use tracing::warn;
 
 use crate::random;
+
+/// How often the socket is looked after.
+const LOOK: Duration = Duration::from_secs(2);
+/// The official provider removes the socket as it starts and makes its own right after. Ours in between would end it.
+const SECOND_LOOK: Duration = Duration::from_millis(300);
+/// How long somebody who may be listening is waited for.
+const KNOCK: Duration = Duration::from_secs(1);
 
 /// Longest path of a Unix socket: `sun_path` of `unix(7)`, less its end.
 const MAX_PATH_BYTES: usize = 107;
@@ -75,10 +84,47 @@ impl Socket {
         &self.path
     }
 
+    /// Resolves once nobody can reach this provider here: the socket is gone, or is one that nobody listens on. One on which
+    /// somebody else answers is left alone.
+    pub async fn lost(&self) {
+        let mut foreign = false;
+        loop {
+            tokio::time::sleep(LOOK).await;
+            if !self.is_gone().await {
+                if self.is_ours() == foreign {
+                    foreign = !foreign;
+                    let socket = self.path.display();
+                    match foreign {
+                        true => warn!(%socket, "another process has put its own socket in the place"),
+                        false => warn!(%socket, "the socket is this process's again"),
+                    }
+                }
+                continue;
+            }
+            tokio::time::sleep(SECOND_LOOK).await;
+            if self.is_gone().await {
+                return;
+            }
+        }
+    }
+
+    fn is_ours(&self) -> bool {
+        fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.identity)
+    }
+
+    async fn is_gone(&self) -> bool {
+        if self.is_ours() {
+            return false;
+        }
+        match tokio::time::timeout(KNOCK, UnixStream::connect(&self.path)).await {
+            Ok(Err(error)) => matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused),
+            Ok(Ok(_)) | Err(_) => false,
+        }
+    }
+
     /// Removes the socket, unless another process has put its own in the place.
     pub fn remove(&self) {
-        let found = fs::symlink_metadata(&self.path).map(|found| (found.dev(), found.ino()));
-        if found.is_ok_and(|found| found == self.identity) {
+        if self.is_ours() {
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -98,6 +144,24 @@ mod tests {
         tokio::net::UnixStream::connect(&path).await.expect("somebody listens");
         socket.remove();
         assert_eq!(fs::read_dir(directory.path()).expect("listed").count(), 0, "nothing is left");
+    }
+
+    /// Whether the loss of a socket is noticed within a minute of a paused clock.
+    async fn notices(socket: &Socket) -> bool {
+        tokio::time::timeout(Duration::from_secs(60), socket.lost()).await.is_ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn f72_a_socket_that_is_gone_or_dead_is_noticed_and_one_of_somebody_who_answers_is_not() {
+        let directory = tempfile::tempdir().expect("directory");
+        let (socket, _listener) = Socket::bind(directory.path(), "aws.sock").expect("bound");
+        assert!(!notices(&socket).await, "it is there");
+        let (other, listener) = Socket::bind(directory.path(), "aws.sock").expect("bound again");
+        assert!(!notices(&socket).await, "somebody else answers");
+        drop(listener);
+        assert!(notices(&socket).await, "nobody listens");
+        other.remove();
+        assert!(notices(&socket).await, "nothing is there");
     }
 
     #[tokio::test]

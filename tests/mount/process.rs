@@ -170,6 +170,33 @@ async fn f70_f71_a_new_process_takes_the_socket_over_and_the_old_one_leaves_it()
 }
 
 #[tokio::test]
+async fn f72_a_socket_that_another_process_removes_or_leaves_dead_is_put_back() {
+    let world = World::driver_writes().await;
+    world.cloud.put_secret("eu-west-1", "shop/key", "key");
+    let socket = world.provider.socket();
+    // As the official provider does when it ends; and as a process that was killed leaves it.
+    for (dead, times) in [(false, 1), (true, 2)] {
+        std::fs::remove_file(socket).expect("removed");
+        if dead {
+            drop(std::os::unix::net::UnixListener::bind(socket).expect("a socket that nobody listens on"));
+        }
+        assert!(world.provider.logged_times("is put back", times).await);
+        let driver = devcloud::node::Driver::dial(socket).await.expect("somebody listens again");
+        let target = world.node.unmounted(&world.pod, "secrets").expect("a directory");
+        driver.mount(&world.mount_of(&class_of(&["shop/key"]), &target)).await.expect("answered");
+        let mode = std::fs::metadata(socket).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    world.ask(&class_of(&["shop/key"])).await.expect("connections that stood still stand");
+
+    let strangers = std::os::unix::net::UnixListener::bind(world.node.scratch().join("other.sock")).expect("bound");
+    std::fs::rename(world.node.scratch().join("other.sock"), socket).expect("in the place");
+    assert!(world.provider.logged("another process has put its own socket").await);
+    strangers.set_nonblocking(true).expect("set");
+    assert!(strangers.accept().is_ok(), "the stranger's socket is still the one in place");
+}
+
+#[tokio::test]
 async fn an_oversized_request_is_refused_and_the_next_one_served() {
     let world = World::driver_writes().await;
     world.cloud.put_secret("eu-west-1", "shop/key", "key");

@@ -84,11 +84,17 @@ impl Provider {
 
     /// Resolves once its log holds `text`; gives `false` when it ends, or a minute has gone by, without.
     pub async fn logged(&self, text: &str) -> bool {
+        self.logged_times(text, 1).await
+    }
+
+    /// The same for a text that its log shall hold so many times.
+    pub async fn logged_times(&self, text: &str, times: usize) -> bool {
+        let is_there = || lock(&self.log).matches(text).count() >= times;
         let mut lines = self.lines.clone();
-        let found = lines.wait_for(|_| lock(&self.log).contains(text));
+        let found = lines.wait_for(|_| is_there());
         match tokio::time::timeout(PATIENCE, found).await {
             Ok(Ok(_)) => true,
-            _ => lock(&self.log).contains(text),
+            _ => is_there(),
         }
     }
 

@@ -73,6 +73,7 @@ var checks = []struct {
 	{"a misspelt key is NotFound, says so, and leaves the volume as it was", misspeltKey},
 	{"take-over: what the driver's writer wrote becomes the provider's, without a gap for readers", takeOver},
 	{"take-over: what the provider wrote becomes the driver's and the provider's again, likewise", handBack},
+	{"the provider behind the socket changes, also to one that behaves as the official one: no mount fails", switches},
 }
 
 func main() {

@@ -50,6 +50,8 @@ type provider = v1alpha1.CSIDriverProviderClient
 type world struct {
 	providerWrites, driverWrites provider
 
+	directory string
+
 	aws     string
 	podUID  string
 	tokens  string
@@ -70,7 +72,7 @@ func newWorld(directory string) (*world, error) {
 	if err := json.Unmarshal(text, &places); err != nil {
 		return nil, err
 	}
-	w := &world{aws: places.AWS, kubelet: filepath.Join(directory, "kubelet")}
+	w := &world{directory: directory, aws: places.AWS, kubelet: filepath.Join(directory, "kubelet")}
 	if w.providerWrites, err = dial(filepath.Join(directory, "provider-writes/aws.sock")); err != nil {
 		return nil, err
 	}
