@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod capture;
 mod endpoints;
 mod failover;
 mod files;

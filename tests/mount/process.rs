@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use tonic::Code;
 
-use crate::support::{READY, World, assert_refused, class_of, cloud, is_final, start};
+use crate::support::{AUDIENCE, READY, World, assert_refused, class_of, cloud, is_final, needs_mounts, start};
 
 #[tokio::test]
 async fn the_driver_learns_who_serves_it() {
@@ -42,6 +42,65 @@ async fn the_arguments_of_the_official_daemonset_are_enough() {
     let driver = provider.driver(READY).await.expect("serves");
     driver.version().await.expect("answered");
     assert!(provider.log().contains("--qps has no effect"), "{}", provider.log());
+}
+
+/// As in a pod of the official DaemonSet, which mounts kubelet's pods and says nothing of where they are.
+#[tokio::test]
+async fn kubelets_directory_is_found_from_the_target_where_its_pods_are_mounted_into_the_provider() {
+    needs_mounts!();
+    let cloud = cloud().await;
+    cloud.put_secret("eu-west-1", "shop/key", "key");
+    let node = Node::new().expect("a node");
+    let pods = node.kubelet_dir().join("pods");
+    std::fs::create_dir_all(&pods).expect("made");
+    let binary = std::path::Path::new(env!("CARGO_BIN_EXE_secretmount"));
+    let arguments = [format!("--provider-volume={}", node.providers_dir().display())];
+    let provider = devcloud::node::Provider::start(binary, &arguments, &cloud, &node, "aws.sock", &[])
+        .expect("the provider starts");
+    let driver = provider.driver(READY).await.expect("serves");
+    let pod = cloud.put_pod("shop", "web-0", "web", "node-a");
+    let token = cloud.token(&pod, AUDIENCE);
+    let mount = async |volume: &devcloud::node::Volume| {
+        driver.mount(&devcloud::node::Mount::into(&pod, &class_of(&["shop/key"]), volume).token(AUDIENCE, &token)).await
+    };
+
+    let volume = node.publish(&pod, "secrets").expect("a tmpfs");
+    let help = "Mount kubelet's pods directory, or set --kubelet-dir";
+    assert_refused(mount(&volume).await, Code::FailedPrecondition, "TargetUnexpected", &[help]);
+    drop(volume);
+
+    let on_itself = |arguments: &[&std::ffi::OsStr]| {
+        assert!(Command::new(arguments[0]).args(&arguments[1..]).status().expect("run").success());
+    };
+    on_itself(&["mount".as_ref(), "--bind".as_ref(), pods.as_ref(), pods.as_ref()]);
+    let volume = node.publish(&pod, "secrets").expect("a tmpfs");
+    let mounted = mount(&volume).await;
+    let key = volume.read("shop_key");
+    drop(volume);
+    on_itself(&["umount".as_ref(), pods.as_ref()]);
+    mounted.expect("mounted");
+    assert_eq!(key.expect("there"), b"key");
+}
+
+/// Once a pod of this node is proved, tokens of pods on other nodes are refused, also where nobody says which node this is.
+#[tokio::test]
+async fn a31_the_node_is_that_of_the_first_proved_token() {
+    let world = World::driver_writes().await;
+    world.cloud.put_secret("eu-west-1", "shop/key", "key");
+    let target = world.node.unmounted(&world.pod, "secrets").expect("a directory");
+    let elsewhere = || {
+        let mut options = devcloud::TokenOptions::audience(AUDIENCE);
+        options.node = Some(("node-b".into(), "uid-b".into()));
+        let token = world.cloud.token_with(&world.pod, options);
+        devcloud::node::Mount::new(&world.pod, &class_of(&["shop/key"]), &target).token(AUDIENCE, &token)
+    };
+    world.ask(&class_of(&["shop/key"])).await.expect("answered");
+    assert_refused(
+        world.driver.mount(&elsewhere()).await,
+        Code::Unauthenticated,
+        "TokenMismatch",
+        &["a pod on another node"],
+    );
 }
 
 #[test]

@@ -87,6 +87,84 @@ async fn mistakes_in_a_class_name_the_object_and_what_to_write() {
 }
 
 #[tokio::test]
+async fn f35_a_secret_without_a_value_says_which_way_and_the_volume_keeps_what_it_has() {
+    needs_mounts!();
+    let world = World::new().await;
+    for name in ["shop/key", "shop/other"] {
+        world.cloud.put_secret("eu-west-1", name, "hunter2");
+    }
+    let class = class_of(&["shop/key", "shop/other"]);
+    let volume = world.publish();
+    world.mount(&class, &volume).await.expect("mounted");
+    let before = volume.files().expect("readable");
+
+    let error = |code, text| Fault::error("GetSecretValue", 400, code, text).subject("shop/key");
+    let no_value = "Secrets Manager can't find the specified secret value for staging label: AWSCURRENT";
+    for (fault, reason) in [
+        (error("ResourceNotFoundException", "Secrets Manager can't find the specified secret."), "SecretNotFound"),
+        (error("ResourceNotFoundException", no_value), "SecretVersionNotFound"),
+        (error("InvalidRequestException", "it was marked for deletion."), "SecretPendingDeletion"),
+    ] {
+        world.cloud.inject(fault);
+        assert_refused(
+            world.mount(&class, &volume).await,
+            Code::NotFound,
+            reason,
+            &["secret \"shop/key\" in eu-west-1"],
+        );
+        world.cloud.clear_faults();
+        assert_eq!(volume.files().expect("readable"), before, "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn f36_an_answer_is_taken_as_the_official_provider_takes_it_or_not_at_all() {
+    let world = World::driver_writes().await;
+    let arn = world.cloud.put_secret("eu-west-1", "shop/key", "key").arn;
+    let answering = async |members: serde_json::Value| {
+        let mut body =
+            serde_json::json!({"ARN": arn, "Name": "shop/key", "VersionId": "v1", "VersionStages": ["AWSCURRENT"]});
+        for (name, value) in members.as_object().expect("members") {
+            body[name] = value.clone();
+        }
+        let kind = devcloud::FaultKind::RawResponse {
+            status: 200,
+            body: body.to_string(),
+            content_type: "application/x-amz-json-1.1".into(),
+        };
+        world.cloud.inject(Fault::on("GetSecretValue", kind).times(1));
+        world.ask(&class_of(&["shop/key"])).await
+    };
+    let both = serde_json::json!({"SecretString": "text", "SecretBinary": "Ynl0ZXM="});
+    assert_eq!(answering(both).await.expect("answered").files[0].contents, b"text", "the text wins");
+    let binary = serde_json::json!({"SecretBinary": "Ynl0ZXM="});
+    assert_eq!(answering(binary).await.expect("answered").files[0].contents, b"bytes");
+    for (members, text) in [
+        (serde_json::json!({}), "without a value"),
+        (serde_json::json!({"SecretString": "x", "VersionId": null}), "without a version"),
+        (serde_json::json!({"SecretString": "x", "ARN": arn.replace("shop/key", "shop/other")}), "another secret"),
+    ] {
+        assert_refused(answering(members).await, Code::Internal, "AnswerMismatch", &[text, "shop/key"]);
+    }
+}
+
+#[tokio::test]
+async fn f66_a_class_without_objects_says_what_to_write() {
+    let world = World::driver_writes().await;
+    for objects in ["", "[]", "null", "# later"] {
+        assert_refused(
+            world.ask(&class(objects)).await,
+            Code::InvalidArgument,
+            "InvalidObjects",
+            &["list under it what to mount"],
+        );
+    }
+    let mut none = class("");
+    none.parameters.remove("objects");
+    assert_refused(world.ask(&none).await, Code::InvalidArgument, "InvalidObjects", &["list under it what to mount"]);
+}
+
+#[tokio::test]
 async fn mistakes_in_the_roles_set_up_are_named() {
     let world = World::driver_writes().await;
     world.cloud.put_secret("eu-west-1", "shop/key", "key");

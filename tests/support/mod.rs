@@ -172,20 +172,45 @@ pub fn may_mount() -> bool {
         return true;
     }
     let test = std::thread::current().name().expect("the harness names threads after tests").to_owned();
+    again_in(&["--user", "--map-root-user", "--mount"], "to mount a tmpfs");
+    false
+}
+
+/// Whether this process has a network of its own, with nothing but a loopback in it. Where it has none, the calling test is
+/// run once more in one, and where that is forbidden, it says that it is skipped.
+pub fn has_own_network() -> bool {
+    if std::env::var_os(INSIDE).is_some() {
+        let up = Command::new("ip").args(["link", "set", "lo", "up"]).status().expect("ip of iproute2 is there");
+        assert!(up.success(), "the loopback comes up");
+        return true;
+    }
+    let root = rustix::process::geteuid().is_root();
+    let namespaces: &[&str] =
+        if root { &["--net", "--mount"] } else { &["--user", "--map-root-user", "--net", "--mount"] };
+    again_in(namespaces, "a network of its own");
+    false
+}
+
+/// Set for a test that runs in namespaces of its own.
+const INSIDE: &str = "SECRETMOUNT_TEST_INSIDE";
+
+/// Runs the calling test once more, in namespaces.
+fn again_in(namespaces: &[&str], what: &str) {
+    let test = std::thread::current().name().expect("the harness names threads after tests").to_owned();
     let again = Command::new("unshare")
-        .args(["--user", "--map-root-user", "--mount"])
+        .args(namespaces)
         .arg(std::env::current_exe().expect("known"))
         .args(["--exact", &test])
+        .env(INSIDE, "1")
         .output();
     match again {
         Ok(output) if output.status.success() => {}
         Ok(output) if !output.stdout.is_empty() => panic!("{}", String::from_utf8_lossy(&output.stdout)),
         _ => {
             // Past the harness, which would swallow it.
-            let _ = writeln!(std::io::stderr(), "SKIPPED {test}: it needs to mount a tmpfs; run it as root");
+            let _ = writeln!(std::io::stderr(), "SKIPPED {test}: it needs {what}; run it as root");
         }
     }
-    false
 }
 
 /// Leaves a test that cannot mount here; see [`may_mount`].
