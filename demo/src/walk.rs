@@ -15,14 +15,16 @@ use crate::report::Report;
 
 const REGION: &str = "eu-west-1";
 const AUDIENCE: &str = "sts.amazonaws.com";
+const POD_IDENTITY_AUDIENCE: &str = "pods.eks.amazonaws.com";
 const ROLE: &str = "arn:aws:iam::111122223333:role/shop-web";
 const STEPS: usize = 7;
 
 /// The classes that the documentation shows.
-const EXAMPLES: [&str; 3] = [
+const EXAMPLES: [&str; 4] = [
     include_str!("../../deploy/examples/shop-db.yaml"),
     include_str!("../../deploy/examples/shop-nested.yaml"),
     include_str!("../../deploy/examples/shop-pinned.yaml"),
+    include_str!("../../deploy/examples/shop-config.yaml"),
 ];
 /// AWS ends the ARN of each secret in six characters of its own; these stand in the example.
 const SUFFIX_OF_EXAMPLE: &str = "shop/api-key-AbCdEf";
@@ -112,8 +114,11 @@ async fn cloud() -> anyhow::Result<(DevCloud, Pod)> {
     let cloud = DevCloud::start(Options::default()).await?;
     let role = Role::new(ROLE)
         .trust_service_account("shop", "web")
-        .allow("secretsmanager:GetSecretValue", "arn:aws:secretsmanager:*:*:secret:shop/*");
+        .trust_pod_identity()
+        .allow("secretsmanager:GetSecretValue", "arn:aws:secretsmanager:*:*:secret:shop/*")
+        .allow("ssm:GetParameters", "arn:aws:ssm:*:*:parameter/shop/*");
     cloud.put_role(role);
+    cloud.associate_pod_identity("shop", "web", ROLE);
     cloud.put_node("node-a", &[("topology.kubernetes.io/region", REGION)]);
     cloud.put_service_account("shop", "web", &[("eks.amazonaws.com/role-arn", ROLE)]);
     cloud.put_secret(REGION, "shop/db", db("correct horse"));
@@ -121,6 +126,16 @@ async fn cloud() -> anyhow::Result<(DevCloud, Pod)> {
     cloud.put_secret(REGION, "shop/tls-cert", "c".repeat(1_220));
     cloud.put_secret(REGION, "shop/session-key", "the first");
     cloud.put_secret(REGION, "shop/session-key", "the second");
+    for region in [REGION, "eu-central-1"] {
+        for (name, value) in [
+            ("/shop/host", "db.shop"),
+            ("/shop/host", "db2.shop"),
+            ("/shop/standby/host", "db.standby"),
+            ("/shop/flags", r#"{"colour": "green"}"#),
+        ] {
+            cloud.put_parameter(region, name, value, false);
+        }
+    }
     let pod = cloud.put_pod("shop", "web-0", "web", "node-a");
     Ok((cloud, pod))
 }
@@ -136,6 +151,7 @@ fn provider(cloud: &DevCloud, node: &Node, mounts: bool) -> anyhow::Result<Provi
         format!("--provider-volume={}", node.providers_dir().display()),
         format!("--kubelet-dir={}", node.kubelet_dir().display()),
         format!("--driver-writes-secrets={}", !mounts),
+        format!("--pod-identity-endpoint={}/v1/credentials", cloud.agent_url()),
     ];
     Ok(Provider::start(&std::env::current_exe()?, &arguments, cloud, node, "aws.sock", &[(SERVE, "1")])?)
 }
@@ -247,8 +263,11 @@ impl Walk {
     }
 
     async fn mount(&self, class: &Class, place: &Place) -> anyhow::Result<MountResponse> {
-        let token = self.cloud.token(&self.pod, AUDIENCE);
-        let answer = self.driver.mount(&Mount::new(&self.pod, class, place.path()).token(AUDIENCE, &token)).await?;
+        let mut mount = Mount::new(&self.pod, class, place.path());
+        for audience in [AUDIENCE, POD_IDENTITY_AUDIENCE] {
+            mount = mount.token(audience, &self.cloud.token(&self.pod, audience));
+        }
+        let answer = self.driver.mount(&mount).await?;
         // The driver's part, where it writes. It needs no care: this is a directory of the demo's own.
         for file in &answer.files {
             let path = place.path().join(&file.path);

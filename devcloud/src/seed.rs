@@ -73,6 +73,9 @@ struct Parameter {
     value: String,
     #[serde(rename = "type", default)]
     kind: ParameterKind,
+    /// Labels of this version.
+    #[serde(default)]
+    labels: Vec<String>,
 }
 
 impl fmt::Debug for Parameter {
@@ -139,7 +142,11 @@ impl Seed {
         }
         for parameter in self.parameters {
             let kind = format!("{:?}", parameter.kind);
-            shared.put_parameter(&parameter.region, &parameter.name, &parameter.value, &kind);
+            let Parameter { region, name, value, labels, .. } = &parameter;
+            let version = shared.put_parameter(region, name, value, &kind);
+            for label in labels {
+                lock(&shared.aws).parameters.label(&shared.account, region, name, version, label);
+            }
         }
         let mut aws = lock(&shared.aws);
         for role in self.roles {

@@ -7,18 +7,24 @@ mod support;
 
 use devcloud::node::Mount;
 use devcloud::{Fault, TokenOptions};
-use support::{AUDIENCE, World, class, class_of};
+use support::{AUDIENCE, POD_IDENTITY_AUDIENCE, ROLE, World, class, class_of, cloud};
 
 const VALUE: &str = "CANARY-VALUE-7f3a91";
+/// Stands for the pod's token in the text of an error.
+const POD_TOKEN: &str = "POD-TOKEN";
 const KEY_VALUE: &str = "CANARY-KEY-55d0c2";
 
 #[tokio::test]
 async fn p14_no_secret_token_or_credential_is_in_a_log_or_an_error() {
-    let world = World::with(&["--driver-writes-secrets=true", "--log-level=trace"]).await;
+    let cloud = cloud().await;
+    cloud.associate_pod_identity("shop", "web", ROLE);
+    let agent = format!("--pod-identity-endpoint={}/v1/credentials", cloud.agent_url());
+    let world = World::on(cloud, &["--driver-writes-secrets=true", "--log-level=trace", &agent], &[]).await;
     let target = world.node.unmounted(&world.pod, "secrets").expect("a directory");
     world.cloud.put_secret("eu-west-1", "shop/db", format!(r#"{{"password": "{KEY_VALUE}", "x": "{VALUE}"}}"#));
     world.cloud.put_secret("eu-west-1", "shop/text", VALUE);
     world.cloud.put_secret("eu-west-1", "bank/gold", VALUE);
+    world.cloud.put_parameter("eu-west-1", "/shop/parameter", VALUE, true);
 
     let mut told = String::new();
     let mut tokens = Vec::new();
@@ -54,6 +60,38 @@ async fn p14_no_secret_token_or_credential_is_in_a_log_or_an_error() {
         ask(&text, good()).await;
         world.cloud.clear_faults();
     }
+    // The other ways: Parameter Store, EKS Pod Identity, a second Region.
+    let parameter = class("- {objectName: /shop/parameter, objectType: ssmparameter}")
+        .with("usePodIdentity", "true")
+        .with("failoverRegion", "eu-central-1");
+    for (fault, is_mounted) in [
+        (None, true),
+        (Some(Fault::error("GetCredentials", 400, "InvalidRequestException", POD_TOKEN)), false),
+        (Some(Fault::on("GetCredentials", devcloud::FaultKind::TruncateAfter(200)).times(1)), true),
+        (Some(Fault::error("GetParameters", 400, "ValidationException", POD_TOKEN)), false),
+        (Some(Fault::on("GetParameters", devcloud::FaultKind::TruncateAfter(60))), false),
+    ] {
+        let token = world.cloud.token(&world.pod, POD_IDENTITY_AUDIENCE);
+        let with_token = |mut fault: Fault| {
+            if let devcloud::FaultKind::Error { message, .. } = &mut fault.kind {
+                *message = message.replace(POD_TOKEN, token.as_str());
+            }
+            fault
+        };
+        fault.map(with_token).into_iter().for_each(|fault| world.cloud.inject(fault));
+        let mount = Mount::new(&world.pod, &parameter, &target).token(POD_IDENTITY_AUDIENCE, &token);
+        let result = world.driver.mount(&mount.timeout(std::time::Duration::from_secs(8))).await;
+        world.cloud.clear_faults();
+        tokens.push(token);
+        match result {
+            Ok(answer) => assert!(is_mounted && answer.files[0].contents == VALUE.as_bytes()),
+            Err(status) => {
+                assert!(!is_mounted, "{status:?}");
+                told.push_str(&format!("{status:?}\n"));
+            }
+        }
+    }
+    assert!(told.contains("and instead of it"), "errors of both Regions are told");
     // Attributes that are malformed around a token.
     let broken = Mount::new(&world.pod, &class(&text), &target)
         .attribute("csi.storage.k8s.io/serviceAccount.tokens", &format!("{{\"x\": {{\"token\": {:?}", good().as_str()));

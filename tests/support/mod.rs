@@ -171,7 +171,6 @@ pub fn may_mount() -> bool {
     if *MAY {
         return true;
     }
-    let test = std::thread::current().name().expect("the harness names threads after tests").to_owned();
     again_in(&["--user", "--map-root-user", "--mount"], "to mount a tmpfs");
     false
 }
