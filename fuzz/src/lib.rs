@@ -3,9 +3,10 @@
 use std::path::{Component, Path};
 
 use secretmount::config::Limits;
+use secretmount::credentials::aws::{Endpoint, credentials_of_answer};
 use secretmount::identity::KeySet;
 use secretmount::mount::MountRequest;
-use secretmount::plan::aws::{Item, Region, Revision, Secret, Stored};
+use secretmount::plan::aws::{Arn, Item, Parameter, Region, Revision, RoleArn, Secret, Stored};
 use secretmount::plan::{Content, FilePermission, JmesPath, Object, PlannedFile, RelativePath, SecretPlan};
 use secretmount::render::render;
 use secretmount::secrets::{Fetched, SecretValue};
@@ -16,6 +17,8 @@ use secretmount::volume::TargetPath;
 /// The function of a target, by its name.
 pub fn target(name: &str) -> Option<fn(&[u8])> {
     Some(match name {
+        "agent_reply" => agent_reply,
+        "arn_region" => arn_region,
         "attributes" => attributes,
         "jmespath" => jmespath,
         "json" => json,
@@ -44,15 +47,52 @@ pub fn attributes(input: &[u8]) {
     }
 }
 
-/// A class: `pathTranslation` on the first line, then `objects`.
+/// An answer of the EKS Pod Identity agent.
+pub fn agent_reply(input: &[u8]) {
+    if let Some(credentials) = credentials_of_answer(input) {
+        let texts = [credentials.access_key_id(), credentials.secret_access_key()];
+        let texts = texts.into_iter().chain(credentials.session_token());
+        assert!(texts.into_iter().all(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())));
+        assert!(credentials.expiry().is_some());
+    }
+}
+
+/// A Region, a role, the name of a parameter, and an address of the agent.
+pub fn arn_region(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    if let Ok(region) = text.parse::<Region>() {
+        let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        assert!(region.as_str().len() <= 32 && region.as_str().bytes().all(is_plain), "{region}");
+    }
+    if let Ok(role) = text.parse::<RoleArn>() {
+        let arn = Arn::parse(role.as_str()).expect("it was just parsed");
+        assert!(arn.service == "iam" && arn.region.is_empty() && arn.account.len() == 12, "{role}");
+    }
+    assert_eq!(Parameter::parse(text).asked(), text);
+    if let Ok(endpoint) = text.parse::<Endpoint>() {
+        assert!(text.starts_with("http:") || text.starts_with("HTTP:"), "{endpoint:?}");
+    }
+}
+
+/// A class: `pathTranslation` on the first line, then `objects`. With and without a failover Region.
 pub fn objects_yaml(input: &[u8]) {
     let Some((translation, objects)) = two_parts(input) else { return };
-    let parameters = [("objects", objects), ("pathTranslation", translation)];
-    let parameters: Parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    for failover in ["", "eu-central-1"] {
+        let parameters = [("objects", objects), ("pathTranslation", translation), ("failoverRegion", failover)];
+        let parameters: Parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        objects_of(&parameters, failover);
+    }
+}
+
+fn objects_of(parameters: &Parameters, failover: &str) {
     let limits = Limits::DEFAULT;
-    let Ok(class) = Class::parse(&parameters, permission(), &limits) else { return };
+    let Ok(class) = Class::parse(parameters, permission(), &limits) else { return };
     let Ok(plan) = class.plan(&region()) else { return };
 
+    for object in &plan.objects {
+        assert_eq!(object.address.region, region());
+        assert_eq!(object.standby.as_ref().map_or("", |standby| standby.region.as_str()), failover);
+    }
     assert!((1..=limits.max_objects).contains(&plan.objects.len()));
     let files: Vec<&PlannedFile> = plan.objects.iter().flat_map(|object| &object.files).collect();
     assert!(files.len() <= limits.max_files);

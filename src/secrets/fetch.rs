@@ -13,7 +13,8 @@ use super::{CredentialSource, FetchError, SecretBackend, SecretValue};
 use crate::plan::{Address, Object, SecretPlan};
 use crate::reason::Explanation;
 
-/// Most calls of one mount under way at a time, which also bounds the connections it opens.
+/// Most calls of one mount under way in one place, which also bounds the connections it opens. A place that hangs must not
+/// take those of the place that stands by for it.
 const CALLS_AT_ONCE: usize = 64;
 
 /// The value of one object.
@@ -88,9 +89,9 @@ where
             by_place.entry(address.place().clone()).or_default().push(address.clone());
         }
     }
-    let permits = Arc::new(Semaphore::new(CALLS_AT_ONCE));
     let mut reads = HashMap::new();
     for (place, addresses) in by_place {
+        let permits = Arc::new(Semaphore::new(CALLS_AT_ONCE));
         let credentials = async move {
             let result = source.credentials(&place).await;
             result.map(Arc::new).map_err(|error| FetchError::Credentials(Explanation::of(error)))
@@ -194,6 +195,9 @@ mod tests {
 
         async fn read(&self, credentials: &String, call: &[At]) -> Vec<Result<SecretValue, FetchError>> {
             self.0.lock().expect("unpoisoned").push((credentials.clone(), call.to_vec()));
+            if call.iter().any(|address| address.0 == "silent") {
+                std::future::pending::<()>().await;
+            }
             let failed = |reason, verdict| Err(FetchError::Backend { reason, message: "not there".into(), verdict });
             let answer = |address: &At| match address.1 {
                 "missing" => failed(Reason::SecretNotFound, Verdict::Final),
@@ -282,5 +286,16 @@ mod tests {
         let values = fetch(&backend, &source, &plan, 10).await.expect("read");
         let from = values.into_iter().map(|value| value.address).collect::<Vec<_>>();
         assert_eq!(from, [At("there", "a"), At("here", "b"), At("there", "c")]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn f16_a_place_that_hangs_does_not_hold_up_the_other_however_much_is_asked_of_it() {
+        let names: Vec<&'static str> = (0..4 * CALLS_AT_ONCE).map(|number| &*format!("{number}").leak()).collect();
+        let addresses: Vec<_> = names.iter().map(|name| (At("silent", name), Some(At("there", name)))).collect();
+        let (backend, source) = (FakeBackend::default(), FakeSource::default());
+        let plan = plan(&addresses);
+        let reading = fetch(&backend, &source, &plan, 10);
+        let values = tokio::time::timeout(std::time::Duration::from_secs(3), reading).await.expect("in time");
+        assert!(values.expect("read").iter().all(|value| value.address.0 == "there"));
     }
 }

@@ -183,6 +183,10 @@ pub fn has_own_network() -> bool {
         assert!(up.success(), "the loopback comes up");
         return true;
     }
+    if Command::new("ip").arg("-Version").output().is_err() {
+        skip("the command ip of iproute2");
+        return false;
+    }
     let root = rustix::process::geteuid().is_root();
     let namespaces: &[&str] =
         if root { &["--net", "--mount"] } else { &["--user", "--map-root-user", "--net", "--mount"] };
@@ -193,22 +197,27 @@ pub fn has_own_network() -> bool {
 /// Set for a test that runs in namespaces of its own.
 const INSIDE: &str = "SECRETMOUNT_TEST_INSIDE";
 
+/// Says that the calling test is skipped, past the harness, which would swallow it.
+fn skip(what: &str) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED {}: it needs {what}", this_test());
+}
+
+fn this_test() -> String {
+    std::thread::current().name().expect("the harness names threads after tests").to_owned()
+}
+
 /// Runs the calling test once more, in namespaces.
 fn again_in(namespaces: &[&str], what: &str) {
-    let test = std::thread::current().name().expect("the harness names threads after tests").to_owned();
     let again = Command::new("unshare")
         .args(namespaces)
         .arg(std::env::current_exe().expect("known"))
-        .args(["--exact", &test])
+        .args(["--exact", &this_test()])
         .env(INSIDE, "1")
         .output();
     match again {
         Ok(output) if output.status.success() => {}
         Ok(output) if !output.stdout.is_empty() => panic!("{}", String::from_utf8_lossy(&output.stdout)),
-        _ => {
-            // Past the harness, which would swallow it.
-            let _ = writeln!(std::io::stderr(), "SKIPPED {test}: it needs {what}; run it as root");
-        }
+        _ => skip(&format!("{what}; run it as root")),
     }
 }
 

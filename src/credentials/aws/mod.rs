@@ -13,6 +13,7 @@ use aws_config::SdkConfig;
 use agent::Agent;
 pub use agent::{Endpoint, InvalidEndpoint};
 use irsa::{Irsa, IrsaError, IrsaSource};
+pub use pod_identity::credentials_of_answer;
 use pod_identity::{PodIdentityError, PodIdentitySource};
 
 use crate::clock::Instant;

@@ -38,7 +38,7 @@ impl PodIdentitySource {
     async fn session(&self) -> Result<Session, PodIdentityError> {
         let answer = self.agent.ask(self.principal.token(), self.family, self.deadline).await;
         let credentials = match answer {
-            Ok(body) => credentials(&body).ok_or(Failure::Strange("it answers without usable credentials")),
+            Ok(body) => credentials_of_answer(&body).ok_or(Failure::Strange("it answers without usable credentials")),
             Err(failure) => Err(failure),
         };
         let credentials = credentials.map_err(|failure| self.explain(failure))?;
@@ -123,7 +123,7 @@ fn refused(status: StatusCode, text: &str, agent: &str, account: &str) -> (Reaso
 }
 
 /// The credentials of an answer, if they can stand in the header of a request.
-fn credentials(body: &[u8]) -> Option<Credentials> {
+pub fn credentials_of_answer(body: &[u8]) -> Option<Credentials> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Answer {
@@ -182,7 +182,7 @@ mod tests {
             )
         };
         let time = "2030-01-01T00:00:00Z";
-        assert!(credentials(answer("AKIA", "t", time).as_bytes()).is_some());
+        assert!(credentials_of_answer(answer("AKIA", "t", time).as_bytes()).is_some());
         for other in [
             answer("AK\\nIA", "t", time),
             answer("AKIA", "a b", time),
@@ -192,7 +192,7 @@ mod tests {
             "{}".into(),
             "null".into(),
         ] {
-            assert!(credentials(other.as_bytes()).is_none(), "{other} was taken");
+            assert!(credentials_of_answer(other.as_bytes()).is_none(), "{other} was taken");
         }
     }
 
@@ -203,7 +203,7 @@ mod tests {
             let status = StatusCode::from_u16(status).expect("three digits");
             let (_, message) = refused(status, &text, "the agent", "shop/web");
             prop_assert!(!message.contains("eyJhbGciOi") && message.len() < 900, "{}", message);
-            let _ = credentials(text.as_bytes());
+            let _ = credentials_of_answer(text.as_bytes());
         }
     }
 }
