@@ -5,9 +5,41 @@
 //! clock and which tests pause.
 
 use std::fmt::Debug;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use tokio::time::Instant;
+
+/// How old an answer may be that somebody else got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// For a first mount: who changes something and starts a pod sees the change. Only demands of about the same time share
+    /// an answer.
+    FirstMount {
+        max_age: Duration,
+    },
+    Refresh {
+        max_age: Duration,
+    },
+}
+
+impl Freshness {
+    /// What "about the same time" is.
+    const A_MOMENT: Duration = Duration::from_secs(1);
+
+    /// `max_age` is the age for refreshes.
+    pub fn of(is_refresh: bool, max_age: Duration) -> Self {
+        match is_refresh {
+            true => Self::Refresh { max_age },
+            false => Self::FirstMount { max_age: max_age.min(Self::A_MOMENT) },
+        }
+    }
+
+    pub fn max_age(self) -> Duration {
+        match self {
+            Self::FirstMount { max_age } | Self::Refresh { max_age } => max_age,
+        }
+    }
+}
 
 /// What time it is outside this process.
 pub trait WallClock: Send + Sync + Debug + 'static {

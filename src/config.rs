@@ -33,6 +33,10 @@ pub struct Settings {
         default_value = "60s")]
     pub mount_deadline: Duration,
 
+    /// How old an answer of AWS or Kubernetes may be that a refresh is served with; first mounts see what holds now
+    #[arg(long, env = "SECRETMOUNT_MAX_AGE", value_name = "DURATION", value_parser = parse_duration, default_value = "60s")]
+    pub max_age: Duration,
+
     /// How long mounts that run when SIGTERM comes may go on
     #[arg(long, env = "SECRETMOUNT_SHUTDOWN_GRACE", value_name = "DURATION", value_parser = parse_duration,
         default_value = "25s")]

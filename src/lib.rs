@@ -15,6 +15,7 @@ pub mod clock;
 pub mod cluster;
 pub mod config;
 pub mod credentials;
+mod flights;
 pub mod grpc;
 pub mod hardening;
 pub mod identity;

@@ -4,28 +4,37 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use aws_config::{Region as SdkRegion, SdkConfig};
+use aws_sdk_sts::config::retry::RetryPartition;
 
 use crate::plan::aws::Region;
 
-/// A client for each Region, all on the connector of the configuration. Bounded by the number of Regions.
+/// Into how many parts the tries of a Region are divided. The SDK stops retrying when too many requests of a part have
+/// failed, so what one tenant's requests meet must not take those of all others. Parts are never freed: it is a fixed number.
+pub const TENANTS: u8 = 16;
+
+/// A client for each Region and part, all on the connector of the configuration. Bounded by their number.
 pub struct Clients<C> {
     config: SdkConfig,
-    make: fn(&SdkConfig) -> C,
-    by_region: Mutex<HashMap<Region, C>>,
+    service: &'static str,
+    make: fn(&SdkConfig, RetryPartition) -> C,
+    made: Mutex<HashMap<(Region, u8), C>>,
 }
 
 impl<C: Clone> Clients<C> {
     /// `config` brings the connector, time-outs, retries and endpoints, and no credentials.
-    pub fn new(config: SdkConfig, make: fn(&SdkConfig) -> C) -> Self {
-        Self { config, make, by_region: Mutex::default() }
+    pub fn new(config: SdkConfig, service: &'static str, make: fn(&SdkConfig, RetryPartition) -> C) -> Self {
+        Self { config, service, make, made: Mutex::default() }
     }
 
-    pub fn of(&self, region: &Region) -> C {
-        let mut clients = self.by_region.lock().unwrap_or_else(PoisonError::into_inner);
+    /// The client that a tenant's requests in a Region go through.
+    pub fn of(&self, region: &Region, tenant: u8) -> C {
+        let tenant = tenant % TENANTS;
+        let mut clients = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         let make = || {
+            let partition = RetryPartition::new(format!("{} {region} {tenant}", self.service));
             let region = SdkRegion::new(region.to_string());
-            (self.make)(&self.config.to_builder().region(region).build())
+            (self.make)(&self.config.to_builder().region(region).build(), partition)
         };
-        clients.entry(region.clone()).or_insert_with(make).clone()
+        clients.entry((region.clone(), tenant)).or_insert_with(make).clone()
     }
 }

@@ -4,6 +4,6 @@ mod clients;
 mod configuration;
 mod failure;
 
-pub use clients::Clients;
+pub use clients::{Clients, TENANTS};
 pub use configuration::configuration;
 pub use failure::{is_expired, is_throttling, shorten, transport_problem};

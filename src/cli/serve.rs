@@ -71,7 +71,8 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let aws = crate::aws::configuration().await?;
     let cluster: Arc<dyn KubernetesApi> = Arc::new(KubernetesClient::from_environment().await?);
     let node = settings.node_name.clone().filter(|node| !node.is_empty());
-    let exchange = Exchange::new(cluster.clone(), aws.clone(), agent, settings.official.agent_limit());
+    let exchange =
+        Exchange::new(cluster.clone(), aws.clone(), agent, settings.official.agent_limit(), Arc::new(SystemClock));
     let audiences = settings.irsa_audience.clone();
     let provider = Aws::new(cluster.clone(), exchange, AwsBackend::new(aws), audiences, region, node.clone());
     let Some(identity) = identity(cluster, &settings, node, &stop).await else { return Ok(()) };
@@ -80,7 +81,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         true => Writing::Driver,
         false => Writing::Provider(Arc::new(Volumes::start(settings.kubelet_dir.clone())?)),
     };
-    let mounter = Arc::new(Mounter::new(provider, identity, writing, settings.limits));
+    let mounter = Arc::new(Mounter::new(provider, identity, writing, settings.limits, settings.max_age));
     let closing = CancellationToken::new();
     let service = ProviderService::new(mounter, settings.mount_deadline, closing.clone());
     let shutdown = Shutdown { stop, grace: settings.shutdown_grace, closing };

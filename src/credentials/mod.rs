@@ -6,5 +6,8 @@
 //! Not here: whether a token is genuine (`identity`), what the credentials read (`secrets`, whose
 //! [`CredentialSource`](crate::secrets::CredentialSource) is implemented here).
 
+mod accounts;
 #[cfg(feature = "aws")]
 pub mod aws;
+
+pub use accounts::ServiceAccounts;

@@ -216,6 +216,7 @@ impl Claims {
             service_account: serviceaccount.name,
             service_account_uid: serviceaccount.uid,
             node: node.map(|node| node.name),
+            unproved: None,
             audience: audience.into(),
             token,
         }

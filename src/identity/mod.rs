@@ -13,7 +13,7 @@ mod principal;
 
 pub use claims::TokenError;
 pub use keys::{KeySet, Keys};
-pub use principal::{Principal, VerifiedPod};
+pub use principal::{Principal, Scope, VerifiedPod};
 
 use std::sync::{Arc, OnceLock};
 

@@ -1,12 +1,42 @@
 //! Who was proved.
 
+use std::hash::{Hash as _, Hasher as _};
+
 use crate::sensitive::ServiceAccountToken;
+
+/// What the key of everything that is remembered on somebody's behalf begins with: two principals of one scope have the same
+/// rights, and may share what those give. Made by this room only.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Scope {
+    namespace: String,
+    service_account: String,
+    service_account_uid: String,
+    /// Digest of the token, where tokens are not verified: then only the same token is the same caller.
+    token: Option<[u8; 32]>,
+}
 
 /// On whose behalf secrets are read. Made by this room only, after proof; each kind of caller is a variant.
 #[derive(Debug, Clone)]
 pub enum Principal {
     /// A pod on this node, proved by its own bound token.
     Pod(VerifiedPod),
+}
+
+impl Scope {
+    /// One of `parts`, always the same for a scope.
+    pub fn part(&self, parts: u8) -> u8 {
+        let mut hasher = std::hash::DefaultHasher::new();
+        (&self.namespace, &self.service_account).hash(&mut hasher);
+        (hasher.finish() % u64::from(parts.max(1))) as u8
+    }
+}
+
+#[cfg(test)]
+impl Scope {
+    pub fn for_test(namespace: &str, service_account: &str) -> Self {
+        let (namespace, service_account) = (namespace.to_owned(), service_account.to_owned());
+        Self { namespace, service_account_uid: format!("uid of {service_account}"), service_account, token: None }
+    }
 }
 
 impl Principal {
@@ -19,6 +49,25 @@ impl Principal {
     pub fn service_account(&self) -> &str {
         match self {
             Self::Pod(pod) => &pod.service_account,
+        }
+    }
+
+    /// Whom it shares with.
+    pub fn scope(&self) -> Scope {
+        match self {
+            Self::Pod(pod) => Scope {
+                namespace: pod.namespace.clone(),
+                service_account: pod.service_account.clone(),
+                service_account_uid: pod.service_account_uid.clone(),
+                token: pod.unproved,
+            },
+        }
+    }
+
+    /// UID of the pod.
+    pub fn pod_uid(&self) -> &str {
+        match self {
+            Self::Pod(pod) => &pod.uid,
         }
     }
 
@@ -61,6 +110,8 @@ pub struct VerifiedPod {
     pub(super) service_account: String,
     pub(super) service_account_uid: String,
     pub(super) node: Option<String>,
+    /// Digest of the token, where it was not verified.
+    pub(super) unproved: Option<[u8; 32]>,
     pub(super) audience: String,
     pub(super) token: ServiceAccountToken,
 }

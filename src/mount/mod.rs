@@ -1,5 +1,6 @@
 //! One mount from end to end: the only place that knows the order of the rooms.
 
+mod answered;
 mod request;
 
 pub use request::{InvalidRequest, MountRequest};
@@ -7,7 +8,9 @@ pub use request::{InvalidRequest, MountRequest};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::Instant;
+use answered::Answered;
+
+use crate::clock::{Freshness, Instant};
 use crate::config::Limits;
 use crate::identity::{Identity, IdentityError};
 use crate::plan::{Files, RelativePath};
@@ -25,6 +28,9 @@ pub struct Mounter<P> {
     identity: Identity,
     writing: Writing,
     limits: Limits,
+    /// How old an answer may be that a refresh is served with.
+    max_age: Duration,
+    answered: Answered,
 }
 
 /// Who writes the files.
@@ -45,8 +51,9 @@ pub struct Mounted {
 }
 
 impl<P: Provider> Mounter<P> {
-    pub fn new(provider: P, identity: Identity, writing: Writing, limits: Limits) -> Self {
-        Self { provider, identity, writing, limits }
+    /// `max_age` is how old an answer may be that a refresh, not a first mount, is served with.
+    pub fn new(provider: P, identity: Identity, writing: Writing, limits: Limits, max_age: Duration) -> Self {
+        Self { provider, identity, writing, limits, max_age, answered: Answered::default() }
     }
 
     /// Serves a mount, and ends by `deadline` whatever happens. A caller that goes away drops the future: then nothing more
@@ -86,12 +93,17 @@ impl<P: Provider> Mounter<P> {
         let plan =
             self.provider.plan(&class, &principal).await.map_err(|error| MountError::Plan(Explanation::of(error)))?;
         record.warnings(&plan.warnings);
-        let credentials = self.provider.credentials(&class, &principal, deadline);
-        let volume = match &self.writing {
+        let (volume, is_written) = match &self.writing {
             // Looked at before AWS is asked, so that a wrong target costs nothing; closed again while AWS is awaited.
-            Writing::Provider(volumes) => Some((volumes, volumes.find(target).await?)),
-            Writing::Driver => None,
+            Writing::Provider(volumes) => {
+                let volume = volumes.find(target.clone()).await?;
+                let is_written = volume.is_written();
+                (Some((volumes, volume)), is_written)
+            }
+            Writing::Driver => (None, false),
         };
+        let freshness = Freshness::of(is_written || self.answered.contains(&target), self.max_age);
+        let credentials = self.provider.credentials(&class, &principal, freshness, deadline);
 
         record.enter(Stage::Secrets);
         let values = fetch(self.provider.backend(), &credentials, &plan, self.limits.max_value_bytes).await?;
@@ -109,12 +121,14 @@ impl<P: Provider> Mounter<P> {
         record.enter(Stage::Volume);
         let versions = files.iter().map(|(path, file)| (path.clone(), file.version.clone())).collect();
         let Some((volumes, volume)) = volume else {
+            self.answered.note(target);
             return Ok((Mounted { versions, files: Some(files) }, Outcome::Answered));
         };
         let outcome = match volumes.replace(volume, files).await? {
             volume::Outcome::Changed => Outcome::Changed,
             volume::Outcome::Unchanged => Outcome::Unchanged,
         };
+        self.answered.note(target);
         Ok((Mounted { versions, files: None }, outcome))
     }
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use tokio::sync::OnceCell;
 
 use super::Provider;
-use crate::clock::Instant;
+use crate::clock::{Freshness, Instant};
 use crate::cluster::{ClusterError, KubernetesApi};
 use crate::config::Limits;
 use crate::credentials::aws::{AwsCredentials, Exchange};
@@ -141,8 +141,14 @@ impl Provider for Aws {
         Ok(class.plan(&region)?)
     }
 
-    fn credentials(&self, class: &Class, principal: &Principal, deadline: Instant) -> AwsCredentials {
-        self.exchange.source(principal, class.authentication(), deadline)
+    fn credentials(
+        &self,
+        class: &Class,
+        principal: &Principal,
+        freshness: Freshness,
+        deadline: Instant,
+    ) -> AwsCredentials {
+        self.exchange.source(principal, class.authentication(), freshness, deadline)
     }
 
     fn backend(&self) -> &AwsBackend {

@@ -8,7 +8,7 @@ pub mod aws;
 
 use async_trait::async_trait;
 
-use crate::clock::Instant;
+use crate::clock::{Freshness, Instant};
 use crate::config::Limits;
 use crate::identity::Principal;
 use crate::plan::{Address, FilePermission, SecretPlan};
@@ -45,9 +45,15 @@ pub trait Provider: Send + Sync + 'static {
     /// Settles what a class leaves open, for a pod that is proved.
     async fn plan(&self, class: &Self::Class, principal: &Principal) -> Result<SecretPlan<Self::Address>, Self::Error>;
 
-    /// The credentials that a principal can have, by the way that the class names and until `deadline`. Nothing is asked
-    /// before they are needed.
-    fn credentials(&self, class: &Self::Class, principal: &Principal, deadline: Instant) -> Self::Credentials;
+    /// The credentials that a principal can have, by the way that the class names and until `deadline`. What they depend on,
+    /// such as an annotation, may have been read as long ago as `freshness` allows. Nothing is asked before they are needed.
+    fn credentials(
+        &self,
+        class: &Self::Class,
+        principal: &Principal,
+        freshness: Freshness,
+        deadline: Instant,
+    ) -> Self::Credentials;
 
     fn backend(&self) -> &Self::Backend;
 }

@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use super::failover::settle;
 use super::{CredentialSource, FetchError, SecretBackend, SecretValue};
 use crate::plan::{Address, Object, SecretPlan};
-use crate::reason::Explanation;
+use crate::reason::{Explained as _, Explanation, Reason};
 
 /// Most calls of one mount under way in one place, which also bounds the connections it opens. A place that hangs must not
 /// take those of the place that stands by for it.
@@ -92,13 +92,17 @@ where
     let mut reads = HashMap::new();
     for (place, addresses) in by_place {
         let permits = Arc::new(Semaphore::new(CALLS_AT_ONCE));
-        let credentials = async move {
-            let result = source.credentials(&place).await;
-            result.map(Arc::new).map_err(|error| FetchError::Credentials(Explanation::of(error)))
+        let first = {
+            let place = place.clone();
+            async move {
+                let result = source.credentials(&place).await;
+                result.map(Arc::new).map_err(|error| FetchError::Credentials(Explanation::of(error)))
+            }
         };
-        let credentials = credentials.boxed().shared();
+        let first = first.boxed().shared();
         for call in backend.calls(addresses) {
-            let run = run(backend, credentials.clone(), call.clone(), permits.clone(), max_bytes).boxed().shared();
+            let reader = Reader { backend, source, place: place.clone(), permits: permits.clone(), max_bytes };
+            let run = reader.run(first.clone(), call.clone()).boxed().shared();
             reads.extend(
                 call.into_iter().enumerate().map(|(place, address)| (address, Read { call: run.clone(), place })),
             );
@@ -107,20 +111,53 @@ where
     reads
 }
 
-async fn run<B: SecretBackend>(
-    backend: &B,
-    credentials: impl Future<Output = Result<Arc<B::Credentials>, FetchError>>,
-    call: Vec<B::Address>,
+/// Makes a call in a place.
+struct Reader<'a, B: SecretBackend, S> {
+    backend: &'a B,
+    source: &'a S,
+    place: <B::Address as Address>::Place,
     permits: Arc<Semaphore>,
     max_bytes: usize,
-) -> Arc<[Answer]> {
-    let credentials = match credentials.await {
-        Ok(credentials) => credentials,
-        Err(error) => return call.iter().map(|_| Err(error.clone())).collect(),
-    };
-    let _permit = permits.acquire().await;
-    let answers = backend.read(&credentials, &call).await;
-    call.iter().zip(answers).map(|(address, answer)| within(max_bytes, address, answer?)).collect()
+}
+
+impl<B, S> Reader<'_, B, S>
+where
+    B: SecretBackend,
+    S: CredentialSource<Place = <B::Address as Address>::Place, Credentials = B::Credentials>,
+{
+    async fn run(
+        self,
+        credentials: impl Future<Output = Result<Arc<B::Credentials>, FetchError>>,
+        call: Vec<B::Address>,
+    ) -> Arc<[Answer]> {
+        let answers = match credentials.await {
+            Ok(credentials) => self.read(&credentials, &call).await,
+            Err(error) => Err(error),
+        };
+        match answers {
+            Ok(answers) => {
+                let answers = call.iter().zip(answers);
+                answers.map(|(address, answer)| within(self.max_bytes, address, answer?)).collect()
+            }
+            Err(error) => call.iter().map(|_| Err(error.clone())).collect(),
+        }
+    }
+
+    /// Where the backend takes the credentials for expired, they are renewed and the call is made once more.
+    async fn read(
+        &self,
+        credentials: &B::Credentials,
+        call: &[B::Address],
+    ) -> Result<Vec<Result<SecretValue, FetchError>>, FetchError> {
+        let _permit = self.permits.acquire().await;
+        let answers = self.backend.read(credentials, call).await;
+        if !answers.iter().any(|answer| matches!(answer, Err(error) if error.reason() == Reason::CredentialsExpired)) {
+            return Ok(answers);
+        }
+        let renewed = self.source.renewed(&self.place, credentials).await;
+        let renewed = renewed.map_err(|error| FetchError::Credentials(Explanation::of(error)))?;
+        Ok(self.backend.read(&renewed, call).await)
+    }
 }
 
 fn within<A: Address>(limit: usize, address: &A, value: SecretValue) -> Answer {
@@ -144,7 +181,7 @@ async fn value_of<A: Address>(object: &Object<A>, reads: &HashMap<A, Read<'_>>) 
 /// A backend that leaves an address out does not keep to its trait.
 fn unanswered() -> FetchError {
     FetchError::Backend {
-        reason: crate::reason::Reason::Internal,
+        reason: Reason::Internal,
         message: "an address was left out of the calls".into(),
         verdict: super::Verdict::Final,
     }
@@ -158,7 +195,7 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
-    use crate::reason::{Explained, Reason};
+    use crate::reason::Explained;
     use crate::secrets::Verdict;
     use crate::sensitive::SecretBytes;
 
@@ -231,6 +268,10 @@ mod tests {
         async fn credentials(&self, place: &&'static str) -> Result<String, Closed> {
             self.0.lock().expect("unpoisoned").push(place);
             if *place == "closed" { Err(Closed(place)) } else { Ok(format!("for {place}")) }
+        }
+
+        async fn renewed(&self, place: &&'static str, refused: &String) -> Result<String, Closed> {
+            Ok(format!("{refused}, once more: {}", self.credentials(place).await?))
         }
     }
 

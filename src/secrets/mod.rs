@@ -24,6 +24,10 @@ pub trait CredentialSource: Send + Sync {
     type Error: Explained;
 
     async fn credentials(&self, place: &Self::Place) -> Result<Self::Credentials, Self::Error>;
+
+    /// Others than `refused`, which the backend takes for expired.
+    async fn renewed(&self, place: &Self::Place, refused: &Self::Credentials)
+    -> Result<Self::Credentials, Self::Error>;
 }
 
 /// Where values come from. Two questions, so that a fake is short.

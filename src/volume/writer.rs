@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::oneshot;
 
+use super::record::Record;
 use super::{Outcome, PodTarget, TargetPath, VolumeError, atomic};
 use crate::plan::Files;
 
@@ -37,6 +38,14 @@ struct Served {
 pub struct Volume {
     target: PodTarget,
     number: u64,
+    is_written: bool,
+}
+
+impl Volume {
+    /// Whether there is a believable record of files that this provider, perhaps as an earlier process, has written.
+    pub fn is_written(&self) -> bool {
+        self.is_written
+    }
 }
 
 impl Volumes {
@@ -65,8 +74,13 @@ impl Volumes {
             served.next
         };
         let kubelet_dir = self.kubelet_dir.clone();
-        let target = self.run(move || PodTarget::find(path, kubelet_dir.as_deref())).await?;
-        Ok(Volume { target, number })
+        let find = move || {
+            let target = PodTarget::find(path, kubelet_dir.as_deref())?;
+            let is_written = Record::read(&target.open()?).is_some();
+            Ok((target, is_written))
+        };
+        let (target, is_written) = self.run(find).await?;
+        Ok(Volume { target, number, is_written })
     }
 
     /// Makes `files` the content of the volume. When the returned future is dropped before it is done, nothing more is
@@ -79,7 +93,7 @@ impl Volumes {
         let still_wanted = wanted.0.clone();
         let served = self.served.clone();
         self.run(move || {
-            let Volume { target, number } = volume;
+            let Volume { target, number, .. } = volume;
             let outdated = || served.lock().is_ok_and(|served| served.last.get(target.path()) > Some(&number));
             if outdated() {
                 return Err(VolumeError::Outdated);

@@ -93,7 +93,7 @@ async fn a07_credentials_of_the_environment_are_never_in_reach_of_a_mount() {
     let provider = crate::support::start(
         &world.cloud,
         &world.node,
-        &["--driver-writes-secrets=true"],
+        &["--driver-writes-secrets=true", "--max-age=0s"],
         &[
             ("AWS_ACCESS_KEY_ID", devcloud::ADMIN_ACCESS_KEY_ID),
             ("AWS_SECRET_ACCESS_KEY", devcloud::ADMIN_SECRET_ACCESS_KEY),
@@ -130,8 +130,10 @@ async fn f10_a_missing_token_says_what_to_add_to_the_driver() {
 
 #[tokio::test]
 async fn a25_a_service_account_that_was_made_anew_is_another_one() {
-    let (world, class, target) = world().await;
-    let mount = world.mount_of(&class, &target);
+    let world = World::on(crate::support::cloud().await, &["--driver-writes-secrets=true", "--max-age=0s"], &[]).await;
+    world.cloud.put_secret("eu-west-1", "shop/key", "key");
+    let target = world.node.unmounted(&world.pod, "secrets").expect("a directory");
+    let mount = world.mount_of(&class_of(&["shop/key"]), &target);
     world.driver.mount(&mount).await.expect("mounted");
     world.cloud.recreate_service_account("shop", "web", &[(ROLE_ANNOTATION, ROLE)]);
     assert_refused(world.driver.mount(&mount).await, Code::Unauthenticated, "TokenMismatch", &["restart the pod"]);

@@ -4,6 +4,7 @@
 mod support;
 
 mod capture;
+mod credentials;
 mod endpoints;
 mod failover;
 mod files;

@@ -82,7 +82,8 @@ async fn f23_an_agent_that_is_not_up_yet_or_busy_is_asked_again() {
         world.cloud.clear_calls();
         let what = format!("{fault:?}");
         world.cloud.inject(fault.times(times));
-        world.ask(&of_key()).await.unwrap_or_else(|status| panic!("{what}: {}", status.message()));
+        let answer = world.ask_as(&world.newcomer(), &of_key()).await;
+        answer.unwrap_or_else(|status| panic!("{what}: {}", status.message()));
         assert_eq!(world.cloud.count("GetCredentials"), times as usize + 1, "{what}");
     }
 }
@@ -121,13 +122,13 @@ async fn f23_the_address_that_answers_is_used_and_remembered() {
     assert!(agent.contains("[::1]"), "{agent}");
     let world = world(cloud, &[&silent, &agent]).await;
     for _ in 0..3 {
-        world.ask(&of_key()).await.expect("answered over IPv6");
+        world.ask_as(&world.newcomer(), &of_key()).await.expect("answered over IPv6");
     }
     assert_eq!(world.cloud.count("GetCredentials"), 3);
 
     let ipv4_only = of_key().with("preferredAddressType", "IPv4");
     let target = world.node.unmounted(&world.pod, "secrets").expect("a directory");
-    let mount = world.mount_of(&ipv4_only, &target).timeout(Duration::from_secs(2));
+    let mount = world.mount_of(&ipv4_only, &target).timeout(Duration::from_secs(2)); // nothing is remembered for it yet
     let address = silent.trim_start_matches("http://").to_owned();
     assert_refused(
         world.driver.mount(&mount).await,
@@ -135,7 +136,7 @@ async fn f23_the_address_that_answers_is_used_and_remembered() {
         "AgentUnavailable",
         &[&format!("agent at {address} does not answer")],
     );
-    world.ask(&of_key().with("preferredAddressType", "ipv6")).await.expect("answered over IPv6");
+    world.ask_as(&world.newcomer(), &of_key().with("preferredAddressType", "ipv6")).await.expect("answered over IPv6");
 }
 
 #[tokio::test]
@@ -157,7 +158,7 @@ async fn f24_only_an_agents_answer_is_taken() {
         ),
     ] {
         world.cloud.inject(Fault::on("GetCredentials", kind).times(1));
-        let result = world.ask(&of_key()).await;
+        let result = world.ask_as(&world.newcomer(), &of_key()).await;
         if let Err(status) = &result {
             assert!(!status.message().contains("hunter2"), "{}", status.message());
         }
@@ -183,7 +184,7 @@ async fn refusals_of_eks_say_what_to_set_up() {
     ] {
         let token = world.cloud.token(&world.pod, POD_IDENTITY_AUDIENCE);
         world.cloud.inject(Fault::error("GetCredentials", fault.0, fault.1, token.as_str()).times(1));
-        let result = world.ask(&of_key()).await;
+        let result = world.ask_as(&world.newcomer(), &of_key()).await;
         if let Err(status) = &result {
             assert!(!status.message().contains("eyJ"), "{}", status.message());
         }
@@ -192,7 +193,7 @@ async fn refusals_of_eks_say_what_to_set_up() {
     let of_node = "not authorized to perform: eks-auth:AssumeRoleForPodIdentity";
     world.cloud.inject(Fault::error("GetCredentials", 400, "AccessDeniedException", of_node).times(1));
     assert_refused(
-        world.ask(&of_key()).await,
+        world.ask_as(&world.newcomer(), &of_key()).await,
         Code::PermissionDenied,
         "AssumeRoleDenied",
         &["the node's own role may not ask for Pod Identity"],

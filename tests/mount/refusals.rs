@@ -5,7 +5,7 @@ use std::path::Path;
 use devcloud::Fault;
 use tonic::Code;
 
-use crate::support::{ROLE_ANNOTATION, World, assert_refused, class, class_of, needs_mounts};
+use crate::support::{ROLE_ANNOTATION, World, assert_refused, class, class_of, cloud, needs_mounts};
 
 #[tokio::test]
 async fn mistakes_in_a_class_name_the_object_and_what_to_write() {
@@ -166,7 +166,7 @@ async fn f66_a_class_without_objects_says_what_to_write() {
 
 #[tokio::test]
 async fn mistakes_in_the_roles_set_up_are_named() {
-    let world = World::driver_writes().await;
+    let world = World::on(cloud().await, &["--driver-writes-secrets=true", "--max-age=0s"], &[]).await;
     world.cloud.put_secret("eu-west-1", "shop/key", "key");
     let class = class_of(&["shop/key"]);
     let annotate = |role: &str| world.cloud.put_service_account("shop", "web", &[(ROLE_ANNOTATION, role)]);

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use devcloud::node::v1alpha1::MountResponse;
 use devcloud::node::{Class, Driver, Mount, Node, Provider, Volume};
@@ -83,11 +84,33 @@ impl World {
         self.node.publish(&self.pod, "secrets").expect("a tmpfs")
     }
 
+    /// A pod whose service account nobody has seen before, with the same role: nothing is remembered for it.
+    pub fn newcomer(&self) -> Pod {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("web-new-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        self.cloud.put_service_account("shop", &name, &[(ROLE_ANNOTATION, ROLE)]);
+        self.cloud.associate_pod_identity("shop", &name, ROLE);
+        self.cloud.put_pod("shop", &name, &name, "node-a")
+    }
+
+    /// The same as [`World::ask`], for another pod.
+    pub async fn ask_as(&self, pod: &Pod, class: &Class) -> Result<MountResponse, Status> {
+        let target = self.node.unmounted(pod, "secrets").expect("a directory");
+        self.driver.mount(&mount_for(&self.cloud, pod, class, &target)).await
+    }
+
     /// Mounts where only the answer counts: the driver would write.
     pub async fn ask(&self, class: &Class) -> Result<MountResponse, Status> {
         let target = self.node.unmounted(&self.pod, "secrets").expect("a directory");
         self.driver.mount(&self.mount_of(class, &target)).await
     }
+}
+
+/// A mount for a pod, with its tokens, as with the CSIDriver that the official provider asks for.
+pub fn mount_for(cloud: &DevCloud, pod: &Pod, class: &Class, target: &Path) -> Mount {
+    let tokens = [AUDIENCE, POD_IDENTITY_AUDIENCE].map(|audience| (audience, cloud.token(pod, audience)));
+    let mount = Mount::new(pod, class, target);
+    tokens.iter().fold(mount, |mount, (audience, token)| mount.token(audience, token))
 }
 
 /// A cloud in which service account shop/web has a role that may read secrets and parameters below `shop/`.
@@ -99,6 +122,7 @@ pub async fn cloud_with(options: Options) -> DevCloud {
     let cloud = DevCloud::start(options).await.expect("the cloud starts");
     let role = Role::new(ROLE)
         .trust_service_account("shop", "web")
+        .trust_service_account("shop", "web-*")
         .trust_pod_identity()
         .allow("secretsmanager:GetSecretValue", "arn:aws:secretsmanager:*:*:secret:shop/*")
         .allow("ssm:GetParameters", "arn:aws:ssm:*:*:parameter/shop/*");

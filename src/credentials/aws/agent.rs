@@ -21,6 +21,7 @@ use tokio::net::TcpStream;
 
 use crate::clock::Instant;
 use crate::plan::aws::AddressFamily;
+use crate::random;
 use crate::sensitive::ServiceAccountToken;
 
 /// How much earlier the address that is tried first is dialled: most nodes answer on it within a millisecond.
@@ -135,7 +136,7 @@ impl Agent {
                 }
                 Err(failure) => failure,
             };
-            let wake = Instant::now() + jittered(pause);
+            let wake = Instant::now() + random::jittered(pause);
             if !failure.passes() || wake >= deadline {
                 return Err(failure);
             }
@@ -260,13 +261,6 @@ async fn exchange(stream: TcpStream, endpoint: &Endpoint, token: &ServiceAccount
         status if status.is_redirection() => Err(Failure::Strange("it redirects, which is not followed")),
         status => Err(Failure::Refused(status, String::from_utf8_lossy(&body).into_owned())),
     }
-}
-
-/// Between three quarters and five quarters of a pause, so that what failed together does not come back together.
-fn jittered(pause: Duration) -> Duration {
-    let mut byte = [0];
-    let _ = aws_lc_rs::rand::fill(&mut byte);
-    pause.mul_f64(0.75 + f64::from(byte[0]) / 510.0)
 }
 
 #[cfg(test)]

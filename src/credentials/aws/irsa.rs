@@ -8,13 +8,18 @@ use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
 use aws_sdk_sts::Client;
+use aws_sdk_sts::config::Builder;
 use aws_sdk_sts::error::SdkError;
 use aws_sdk_sts::operation::RequestId as _;
 use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIdentityError;
 use tokio::sync::OnceCell;
 
-use crate::aws::Clients;
+use super::CredentialError;
+use super::cache::{SessionKey, Sessions, Way};
+use crate::aws::{Clients, TENANTS};
+use crate::clock::Freshness;
 use crate::cluster::{ClusterError, KubernetesApi};
+use crate::credentials::ServiceAccounts;
 use crate::identity::Principal;
 use crate::plan::aws::{InvalidRoleArn, Region, RoleArn};
 use crate::reason::{Explained, Reason};
@@ -29,26 +34,38 @@ const MAX_SESSION_NAME: usize = 64;
 
 /// Exchanges tokens at the STS of a Region.
 pub struct Irsa {
-    cluster: Arc<dyn KubernetesApi>,
+    accounts: ServiceAccounts,
     /// The operation is not signed, so these have no credentials.
     clients: Clients<Client>,
 }
 
 impl Irsa {
     pub fn new(cluster: Arc<dyn KubernetesApi>, config: SdkConfig) -> Self {
-        Self { cluster, clients: Clients::new(config, Client::new) }
+        let clients = Clients::new(config, "sts", |config, partition| {
+            Client::from_conf(Builder::from(config).retry_partition(partition).build())
+        });
+        Self { accounts: ServiceAccounts::new(cluster), clients }
     }
 
-    /// Credentials on behalf of `principal`. Nothing is asked before they are needed.
-    pub fn source(self: &Arc<Self>, principal: &Principal) -> IrsaSource {
-        IrsaSource { irsa: self.clone(), principal: principal.clone(), role: OnceCell::new() }
+    /// Credentials on behalf of `principal`, with a role that was read as long ago as `freshness` allows. Nothing is asked
+    /// before they are needed.
+    pub fn source(
+        self: &Arc<Self>,
+        sessions: &Arc<Sessions>,
+        principal: &Principal,
+        freshness: Freshness,
+    ) -> IrsaSource {
+        let (irsa, sessions, principal) = (self.clone(), sessions.clone(), principal.clone());
+        IrsaSource { irsa, sessions, principal, freshness, role: OnceCell::new() }
     }
 }
 
 /// Credentials of one principal. The role that is read first is used throughout.
 pub struct IrsaSource {
     irsa: Arc<Irsa>,
+    sessions: Arc<Sessions>,
     principal: Principal,
+    freshness: Freshness,
     role: OnceCell<RoleArn>,
 }
 
@@ -56,7 +73,7 @@ impl IrsaSource {
     async fn role(&self) -> Result<&RoleArn, IrsaError> {
         let read = async || {
             let (namespace, name) = (self.principal.namespace(), self.principal.service_account());
-            let account = self.irsa.cluster.service_account(namespace, name).await.map_err(IrsaError::Cluster)?;
+            let account = self.irsa.accounts.get(namespace, name, self.freshness).await.map_err(IrsaError::Cluster)?;
             let service_account = format!("{namespace}/{name}");
             if !self.principal.is_of_account(&account.uid) {
                 return Err(IrsaError::OtherAccount { service_account });
@@ -72,20 +89,18 @@ impl IrsaSource {
         };
         self.role.get_or_try_init(read).await
     }
-}
 
-#[async_trait]
-impl CredentialSource for IrsaSource {
-    type Place = Region;
-    type Credentials = Session;
-    type Error = IrsaError;
+    fn key(&self, role: &RoleArn, region: &Region) -> SessionKey {
+        let way = Way::Irsa { role: role.to_string(), region: region.clone() };
+        SessionKey { scope: self.principal.scope(), way }
+    }
 
-    async fn credentials(&self, region: &Region) -> Result<Session, IrsaError> {
-        let role = self.role().await?;
+    async fn exchange(&self, role: &RoleArn, region: &Region) -> Result<Session, IrsaError> {
+        let tenant = self.principal.scope().part(TENANTS);
         let answer = self
             .irsa
             .clients
-            .of(region)
+            .of(region, tenant)
             .assume_role_with_web_identity()
             .role_arn(role.as_str())
             .role_session_name(session_name(self.principal.namespace(), self.principal.service_account()))
@@ -103,7 +118,24 @@ impl CredentialSource for IrsaSource {
             Some(expiration),
             "sts",
         );
-        Ok(Session { credentials, role: role.to_string() })
+        Ok(Session { credentials, role: role.to_string(), tenant })
+    }
+}
+
+#[async_trait]
+impl CredentialSource for IrsaSource {
+    type Place = Region;
+    type Credentials = Session;
+    type Error = CredentialError;
+
+    async fn credentials(&self, region: &Region) -> Result<Session, CredentialError> {
+        let role = self.role().await?;
+        self.sessions.get(self.key(role, region), async || Ok(self.exchange(role, region).await?)).await
+    }
+
+    async fn renewed(&self, region: &Region, refused: &Session) -> Result<Session, CredentialError> {
+        let role = self.role().await?;
+        self.sessions.renewed(self.key(role, region), refused, async || Ok(self.exchange(role, region).await?)).await
     }
 }
 

@@ -1,6 +1,7 @@
 //! Credentials of AWS for a pod, by the way that its class names.
 
 mod agent;
+mod cache;
 mod irsa;
 mod pod_identity;
 
@@ -12,11 +13,12 @@ use aws_config::SdkConfig;
 
 use agent::Agent;
 pub use agent::{Endpoint, InvalidEndpoint};
+use cache::Sessions;
 use irsa::{Irsa, IrsaError, IrsaSource};
 pub use pod_identity::credentials_of_answer;
 use pod_identity::{PodIdentityError, PodIdentitySource};
 
-use crate::clock::Instant;
+use crate::clock::{Freshness, Instant, WallClock};
 use crate::cluster::KubernetesApi;
 use crate::identity::Principal;
 use crate::plan::aws::{Authentication, Region};
@@ -28,6 +30,7 @@ use crate::secrets::aws::Session;
 pub struct Exchange {
     irsa: Arc<Irsa>,
     agent: Arc<Agent>,
+    sessions: Arc<Sessions>,
 }
 
 impl Exchange {
@@ -38,17 +41,32 @@ impl Exchange {
         config: SdkConfig,
         agent: Vec<Endpoint>,
         agent_limit: Duration,
+        clock: Arc<dyn WallClock>,
     ) -> Self {
-        Self { irsa: Arc::new(Irsa::new(cluster, config)), agent: Arc::new(Agent::new(agent, agent_limit)) }
+        Self {
+            irsa: Arc::new(Irsa::new(cluster, config)),
+            agent: Arc::new(Agent::new(agent, agent_limit)),
+            sessions: Arc::new(Sessions::new(clock)),
+        }
     }
 
     /// Credentials on behalf of `principal`, to be had until `deadline`. Nothing is asked before they are needed.
-    pub fn source(&self, principal: &Principal, by: Authentication, deadline: Instant) -> AwsCredentials {
+    pub fn source(
+        &self,
+        principal: &Principal,
+        by: Authentication,
+        freshness: Freshness,
+        deadline: Instant,
+    ) -> AwsCredentials {
         match by {
-            Authentication::Irsa => AwsCredentials::Irsa(self.irsa.source(principal)),
-            Authentication::PodIdentity(family) => {
-                AwsCredentials::PodIdentity(PodIdentitySource::new(self.agent.clone(), principal, family, deadline))
-            }
+            Authentication::Irsa => AwsCredentials::Irsa(self.irsa.source(&self.sessions, principal, freshness)),
+            Authentication::PodIdentity(family) => AwsCredentials::PodIdentity(PodIdentitySource::new(
+                self.agent.clone(),
+                self.sessions.clone(),
+                principal,
+                family,
+                deadline,
+            )),
         }
     }
 }
@@ -67,8 +85,15 @@ impl CredentialSource for AwsCredentials {
 
     async fn credentials(&self, region: &Region) -> Result<Session, CredentialError> {
         match self {
-            Self::Irsa(source) => Ok(source.credentials(region).await?),
-            Self::PodIdentity(source) => Ok(source.credentials(region).await?),
+            Self::Irsa(source) => source.credentials(region).await,
+            Self::PodIdentity(source) => source.credentials(region).await,
+        }
+    }
+
+    async fn renewed(&self, region: &Region, refused: &Session) -> Result<Session, CredentialError> {
+        match self {
+            Self::Irsa(source) => source.renewed(region, refused).await,
+            Self::PodIdentity(source) => source.renewed(region, refused).await,
         }
     }
 }

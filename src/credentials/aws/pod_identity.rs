@@ -11,9 +11,11 @@ use aws_credential_types::Credentials;
 use aws_sdk_sts::primitives::{DateTime, DateTimeFormat};
 use http::StatusCode;
 use serde::Deserialize;
-use tokio::sync::OnceCell;
 
+use super::CredentialError;
 use super::agent::{Agent, Failure};
+use super::cache::{SessionKey, Sessions, Way};
+use crate::aws::TENANTS;
 use crate::clock::Instant;
 use crate::identity::Principal;
 use crate::plan::aws::{AddressFamily, Region};
@@ -24,18 +26,29 @@ use crate::secrets::aws::Session;
 /// Credentials of one pod. The agent is asked once, whatever number of Regions they are used in.
 pub struct PodIdentitySource {
     agent: Arc<Agent>,
+    sessions: Arc<Sessions>,
     principal: Principal,
     family: AddressFamily,
     deadline: Instant,
-    session: OnceCell<Session>,
 }
 
 impl PodIdentitySource {
-    pub fn new(agent: Arc<Agent>, principal: &Principal, family: AddressFamily, deadline: Instant) -> Self {
-        Self { agent, principal: principal.clone(), family, deadline, session: OnceCell::new() }
+    pub fn new(
+        agent: Arc<Agent>,
+        sessions: Arc<Sessions>,
+        principal: &Principal,
+        family: AddressFamily,
+        deadline: Instant,
+    ) -> Self {
+        Self { agent, sessions, principal: principal.clone(), family, deadline }
     }
 
-    async fn session(&self) -> Result<Session, PodIdentityError> {
+    fn key(&self) -> SessionKey {
+        let way = Way::PodIdentity { pod_uid: self.principal.pod_uid().to_owned() };
+        SessionKey { scope: self.principal.scope(), way }
+    }
+
+    async fn exchange(&self) -> Result<Session, PodIdentityError> {
         let answer = self.agent.ask(self.principal.token(), self.family, self.deadline).await;
         let credentials = match answer {
             Ok(body) => credentials_of_answer(&body).ok_or(Failure::Strange("it answers without usable credentials")),
@@ -43,7 +56,7 @@ impl PodIdentitySource {
         };
         let credentials = credentials.map_err(|failure| self.explain(failure))?;
         let role = format!("the Pod Identity role of service account {}", self.service_account());
-        Ok(Session { credentials, role })
+        Ok(Session { credentials, role, tenant: self.principal.scope().part(TENANTS) })
     }
 
     fn service_account(&self) -> String {
@@ -147,10 +160,14 @@ pub fn credentials_of_answer(body: &[u8]) -> Option<Credentials> {
 impl CredentialSource for PodIdentitySource {
     type Place = Region;
     type Credentials = Session;
-    type Error = PodIdentityError;
+    type Error = CredentialError;
 
-    async fn credentials(&self, _: &Region) -> Result<Session, PodIdentityError> {
-        self.session.get_or_try_init(|| self.session()).await.cloned()
+    async fn credentials(&self, _: &Region) -> Result<Session, CredentialError> {
+        self.sessions.get(self.key(), async || Ok(self.exchange().await?)).await
+    }
+
+    async fn renewed(&self, _: &Region, refused: &Session) -> Result<Session, CredentialError> {
+        self.sessions.renewed(self.key(), refused, async || Ok(self.exchange().await?)).await
     }
 }
 
@@ -160,6 +177,13 @@ impl CredentialSource for PodIdentitySource {
 pub struct PodIdentityError {
     reason: Reason,
     message: String,
+}
+
+#[cfg(test)]
+impl PodIdentityError {
+    pub fn for_test(reason: Reason) -> Self {
+        Self { reason, message: "made up".into() }
+    }
 }
 
 impl Explained for PodIdentityError {

@@ -22,6 +22,15 @@ const MAX_MESSAGE: usize = 200;
 pub struct Session {
     pub credentials: aws_credential_types::Credentials,
     pub role: String,
+    /// Whose retries its requests use: see [`Clients`](crate::aws::Clients).
+    pub tenant: u8,
+}
+
+impl Session {
+    /// Tells sessions apart. No secret.
+    pub fn id(&self) -> &str {
+        self.credentials.access_key_id()
+    }
 }
 
 /// Reads from Secrets Manager and Parameter Store, in any Region, for any session.

@@ -58,7 +58,9 @@ fn path_of(name: &str) -> &str {
 
 impl ParameterStore {
     pub fn new(config: SdkConfig) -> Self {
-        Self(Clients::new(config, Client::new))
+        Self(Clients::new(config, "ssm", |config, partition| {
+            Client::from_conf(Builder::from(config).retry_partition(partition).build())
+        }))
     }
 
     /// Needs `ssm:GetParameters` on every parameter of the call, and `kms:Decrypt` where one is encrypted with a key of its
@@ -69,7 +71,7 @@ impl ParameterStore {
         let names = call.iter().filter_map(parameter_of).map(Parameter::asked).collect();
         let answer = self
             .0
-            .of(region)
+            .of(region, session.tenant)
             .get_parameters()
             .set_names(Some(names))
             .with_decryption(true)

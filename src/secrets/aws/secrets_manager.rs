@@ -21,7 +21,9 @@ pub struct SecretsManager(Clients<Client>);
 
 impl SecretsManager {
     pub fn new(config: SdkConfig) -> Self {
-        Self(Clients::new(config, Client::new))
+        Self(Clients::new(config, "secretsmanager", |config, partition| {
+            Client::from_conf(Builder::from(config).retry_partition(partition).build())
+        }))
     }
 
     /// Needs `secretsmanager:GetSecretValue` on the secret, and `kms:Decrypt` where it has a key of its own. Errors name
@@ -36,7 +38,7 @@ impl SecretsManager {
         let credentials = Builder::new().credentials_provider(session.credentials.clone());
         let answer = self
             .0
-            .of(region)
+            .of(region, session.tenant)
             .get_secret_value()
             .secret_id(&secret.id)
             .set_version_id(secret.revision.version_id().map(str::to_owned))
