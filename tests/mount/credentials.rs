@@ -97,7 +97,8 @@ async fn a26_pod_identity_is_exchanged_for_each_pod_once() {
         }
     }
     let sessions = world.cloud.sessions();
-    let pods: Vec<_> = sessions.iter().filter_map(|session| session.tags.get("kubernetes-pod-name")).collect();
+    let mut pods: Vec<_> = sessions.iter().filter_map(|session| session.tags.get("kubernetes-pod-name")).collect();
+    pods.sort(); // the cloud's list has no order
     assert_eq!(pods, ["web-1", "web-2"]);
     assert_eq!(world.cloud.count("GetCredentials"), 2);
 }
