@@ -54,6 +54,14 @@ pub struct Settings {
     #[arg(long, env = "SECRETMOUNT_TOKEN_ISSUER", value_name = "URL")]
     pub token_issuer: Option<String>,
 
+    /// How tokens of pods are proved
+    #[arg(long, env = "SECRETMOUNT_TOKEN_VERIFICATION", value_name = "HOW", default_value = "auto")]
+    pub token_verification: TokenVerification,
+
+    /// JSON Web Key Set of the cluster's signing keys, read instead of the API server's
+    #[arg(long, env = "SECRETMOUNT_TOKEN_KEYS", value_name = "FILE", value_parser = parse_absolute)]
+    pub token_keys: Option<PathBuf>,
+
     /// Region of classes that name none; without it, the label topology.kubernetes.io/region of the pod's node
     #[arg(long, env = "AWS_REGION", value_name = "REGION")]
     pub aws_region: Option<String>,
@@ -99,6 +107,19 @@ pub enum LogFormat {
     Json,
     /// For people
     Text,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum TokenVerification {
+    /// With the cluster's keys, and where they lack the token's key, by the API server
+    #[default]
+    Auto,
+    /// With the cluster's keys only
+    Jwks,
+    /// By the API server only
+    TokenReview,
+    /// Not at all: AWS alone judges, and nothing is shared between tokens
+    Off,
 }
 
 /// How much one mount may ask for. Each limit is named in the error of the mount that goes over it.

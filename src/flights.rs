@@ -53,6 +53,7 @@ impl<K: Hash + Eq + Clone, V: Clone> Flights<K, V> {
     }
 
     /// Drops the values that are no longer worth keeping, but for those in use.
+    #[cfg_attr(not(feature = "aws"), expect(dead_code, reason = "only what keeps sessions needs it"))]
     pub fn sweep(&self, is_worth_keeping: impl Fn(&V) -> bool) {
         let is_kept = |place: &Arc<Place<V>>| {
             Arc::strong_count(place) > 1 || lock(&place.value).as_ref().is_some_and(&is_worth_keeping)
@@ -60,6 +61,7 @@ impl<K: Hash + Eq + Clone, V: Clone> Flights<K, V> {
         lock(&self.table).places.retain(|_, (place, _)| is_kept(place));
     }
 
+    #[cfg_attr(not(feature = "aws"), expect(dead_code, reason = "only what keeps sessions needs it"))]
     pub fn len(&self) -> usize {
         lock(&self.table).places.len()
     }
@@ -80,6 +82,7 @@ impl<V: Clone> Place<V> {
     }
 
     /// The right to make the value, unless somebody has it.
+    #[cfg_attr(not(feature = "aws"), expect(dead_code, reason = "only what keeps sessions needs it"))]
     pub fn try_flight(&self) -> Option<Flight<'_>> {
         self.flight.try_lock().ok().map(Flight)
     }

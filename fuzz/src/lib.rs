@@ -33,7 +33,7 @@ pub fn target(name: &str) -> Option<fn(&[u8])> {
 pub fn attributes(input: &[u8]) {
     const TOKENS: &str = "csi.storage.k8s.io/serviceAccount.tokens";
     let Some((permission, attributes)) = two_parts(input) else { return };
-    let Ok(request) = MountRequest::parse(attributes, permission, String::new()) else { return };
+    let Ok(request) = MountRequest::parse(attributes, "", permission, String::new()) else { return };
 
     let pod = &request.pod;
     assert!([&pod.namespace, &pod.name, &pod.uid, &pod.service_account].iter().all(|text| !text.is_empty()));

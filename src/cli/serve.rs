@@ -9,11 +9,11 @@ use tracing::{info, warn};
 
 use crate::clock::SystemClock;
 use crate::cluster::{ClusterError, KubernetesApi, KubernetesClient};
-use crate::config::Settings;
+use crate::config::{Settings, TokenVerification};
 use crate::credentials::aws::{Endpoint, Exchange};
 use crate::grpc::v1alpha1::csi_driver_provider_server::CsiDriverProviderServer;
 use crate::grpc::{self, ProviderService, Shutdown};
-use crate::identity::Identity;
+use crate::identity::{Expectation, Identity};
 use crate::mount::{Mounter, Writing};
 use crate::plan::aws::Region;
 use crate::provider::Provider;
@@ -99,10 +99,18 @@ async fn identity(
     node: Option<String>,
     stop: &CancellationToken,
 ) -> Option<Identity> {
+    let expected = Expectation {
+        verification: settings.token_verification,
+        key_file: settings.token_keys.clone(),
+        issuer: settings.token_issuer.clone().filter(|issuer| !issuer.is_empty()),
+        node,
+    };
+    if expected.verification == TokenVerification::Off {
+        warn!("tokens of pods are not verified (--token-verification=off): AWS alone judges them, nothing is shared");
+    }
     let mut pause = FIRST_PAUSE;
     loop {
-        let issuer = settings.token_issuer.clone().filter(|issuer| !issuer.is_empty());
-        let started = Identity::start(cluster.clone(), issuer, node.clone(), Arc::new(SystemClock));
+        let started = Identity::start(cluster.clone(), expected.clone(), Arc::new(SystemClock));
         let error: ClusterError = tokio::select! {
             () = stop.cancelled() => return None,
             started = started => match started {

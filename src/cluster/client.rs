@@ -6,18 +6,29 @@ use std::time::Duration;
 use anyhow::Context as _;
 use async_trait::async_trait;
 use http::Request;
+use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
 use k8s_openapi::api::core::v1;
+use kube::api::PostParams;
 use kube::core::PartialObjectMeta;
 use kube::{Api, Client, Config};
 use serde::Deserialize;
 
-use super::{ClusterError, KubernetesApi, ServiceAccount};
+use super::{ClusterError, KubernetesApi, ServiceAccount, TokenOwner};
+use crate::sensitive::ServiceAccountToken;
 
 /// An API server that is silent for this long is not waited for: a mount has better uses for its time.
 const TIME_OUT: Duration = Duration::from_secs(5);
 
+/// Extras of the owner of a bound token, as the API server's service-account authenticator writes them (KEP-1205).
+const POD_NAME: &str = "authentication.kubernetes.io/pod-name";
+const POD_UID: &str = "authentication.kubernetes.io/pod-uid";
+
 #[derive(Clone)]
-pub struct KubernetesClient(Client);
+pub struct KubernetesClient {
+    client: Client,
+    /// Where our own token is.
+    token_file: Option<String>,
+}
 
 impl KubernetesClient {
     /// Connects as this pod's service account, or where there is a kubeconfig (`KUBECONFIG`, `~/.kube/config`), as that says.
@@ -39,7 +50,8 @@ impl KubernetesClient {
         config.write_timeout = None;
         // HTTPS_PROXY is for AWS. A kubeconfig would take it too, and the client is built without support for it.
         config.proxy_url = None;
-        Ok(Self(Client::try_from(config)?))
+        let token_file = config.auth_info.token_file.clone();
+        Ok(Self { client: Client::try_from(config)?, token_file })
     }
 
     async fn ask<T>(
@@ -62,9 +74,20 @@ impl KubernetesClient {
         }
     }
 
+    /// The `iss` of the token that kubelet mounts for this process.
+    async fn issuer_of_own_token(&self) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Issued {
+            iss: String,
+        }
+        let token = tokio::fs::read_to_string(self.token_file.as_ref()?).await.ok().map(ServiceAccountToken::from)?;
+        let issued: Issued = jsonwebtoken::dangerous::insecure_decode_claims(token.expose().trim()).ok()?;
+        Some(issued.iss)
+    }
+
     async fn get_text(&self, path: &str) -> Result<String, ClusterError> {
         let request = Request::get(path).body(Vec::new()).map_err(kube::Error::HttpError);
-        let answer = async { self.0.request_text(request?).await };
+        let answer = async { self.client.request_text(request?).await };
         Self::ask(format!("get {path}"), answer).await
     }
 
@@ -80,18 +103,18 @@ impl KubernetesClient {
 #[async_trait]
 impl KubernetesApi for KubernetesClient {
     async fn service_account(&self, namespace: &str, name: &str) -> Result<ServiceAccount, ClusterError> {
-        let api: Api<v1::ServiceAccount> = Api::namespaced(self.0.clone(), namespace);
+        let api: Api<v1::ServiceAccount> = Api::namespaced(self.client.clone(), namespace);
         let found = self.metadata(api, "serviceaccounts", name).await?.metadata;
         Ok(ServiceAccount { uid: found.uid.unwrap_or_default(), annotations: found.annotations.unwrap_or_default() })
     }
 
     async fn node_labels(&self, name: &str) -> Result<BTreeMap<String, String>, ClusterError> {
-        let api: Api<v1::Node> = Api::all(self.0.clone());
+        let api: Api<v1::Node> = Api::all(self.client.clone());
         Ok(self.metadata(api, "nodes", name).await?.metadata.labels.unwrap_or_default())
     }
 
     async fn node_of_pod(&self, namespace: &str, name: &str) -> Result<Option<String>, ClusterError> {
-        let api: Api<v1::Pod> = Api::namespaced(self.0.clone(), namespace);
+        let api: Api<v1::Pod> = Api::namespaced(self.client.clone(), namespace);
         let pod = Self::ask(format!("get pods {namespace}/{name}"), api.get(name)).await?;
         Ok(pod.spec.and_then(|spec| spec.node_name))
     }
@@ -106,12 +129,50 @@ impl KubernetesApi for KubernetesClient {
             issuer: String,
         }
         let path = "/.well-known/openid-configuration";
-        let text = self.get_text(path).await?;
+        let text = match self.get_text(path).await {
+            Ok(text) => text,
+            Err(closed @ (ClusterError::Forbidden { .. } | ClusterError::NotFound { .. })) => {
+                return self.issuer_of_own_token().await.ok_or(closed);
+            }
+            Err(error) => return Err(error),
+        };
         let discovery: Discovery = serde_json::from_str(&text).map_err(|_| ClusterError::Unavailable {
             what: format!("get {path}"),
             problem: "the answer names no issuer".into(),
         })?;
         Ok(discovery.issuer)
+    }
+
+    async fn review_token(
+        &self,
+        token: &ServiceAccountToken,
+        audience: &str,
+    ) -> Result<Option<TokenOwner>, ClusterError> {
+        let review = TokenReview {
+            spec: TokenReviewSpec {
+                audiences: Some(vec![audience.to_owned()]),
+                token: Some(token.expose().to_owned()),
+            },
+            ..TokenReview::default()
+        };
+        let api: Api<TokenReview> = Api::all(self.client.clone());
+        let answer = async { api.create(&PostParams::default(), &review).await };
+        let status = Self::ask("create tokenreviews".into(), answer).await?.status.unwrap_or_default();
+        // An authenticator that knows nothing of audiences names none, and then nobody has looked at ours.
+        let is_for_audience = status.audiences.unwrap_or_default().iter().any(|one| one == audience);
+        let Some(user) = status.user.filter(|_| is_for_audience && status.authenticated == Some(true)) else {
+            return Ok(None);
+        };
+        let extra = |name: &str| match user.extra.as_ref()?.get(name)?.as_slice() {
+            [one] => Some(one.clone()),
+            _ => None,
+        };
+        Ok(Some(TokenOwner {
+            pod_name: extra(POD_NAME),
+            pod_uid: extra(POD_UID),
+            user: user.username.unwrap_or_default(),
+            uid: user.uid.unwrap_or_default(),
+        }))
     }
 }
 

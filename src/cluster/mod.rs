@@ -1,4 +1,4 @@
-//! What is asked of the Kubernetes API: five questions, none of them about secrets.
+//! What is asked of the Kubernetes API: six questions, none of them about secrets.
 //!
 //! Not here: what an annotation means (`credentials`), whether a token is genuine (`identity`).
 
@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 use crate::reason::{Explained, Reason};
+use crate::sensitive::ServiceAccountToken;
 
 /// The Kubernetes API as far as we need it, so that a fake is short.
 #[async_trait]
@@ -28,8 +29,28 @@ pub trait KubernetesApi: Send + Sync + 'static {
     /// it, through the cluster role `system:service-account-issuer-discovery`.
     async fn key_set(&self) -> Result<String, ClusterError>;
 
-    /// The issuer that the discovery document names (OpenID Connect Discovery 1.0, section 3).
+    /// The issuer that the discovery document names (OpenID Connect Discovery 1.0, section 3), or where that is closed to us,
+    /// the one of our own token.
     async fn issuer(&self) -> Result<String, ClusterError>;
+
+    /// Whose token that is, if the API server accepts it for this audience. Needs `create` on `tokenreviews`.
+    async fn review_token(
+        &self,
+        token: &ServiceAccountToken,
+        audience: &str,
+    ) -> Result<Option<TokenOwner>, ClusterError>;
+}
+
+/// Who has a token, as the API server says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TokenOwner {
+    /// `system:serviceaccount:<namespace>:<name>`.
+    pub user: String,
+    /// Of the service account.
+    pub uid: String,
+    /// Of the pod that the token is bound to.
+    pub pod_name: Option<String>,
+    pub pod_uid: Option<String>,
 }
 
 /// What a service account says of itself.

@@ -65,6 +65,8 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
+    use crate::cluster::TokenOwner;
+    use crate::sensitive::ServiceAccountToken;
 
     /// Says who is asking for the how-manyth time, after a while.
     #[derive(Default)]
@@ -98,6 +100,10 @@ mod tests {
 
         async fn issuer(&self) -> Result<String, ClusterError> {
             Ok(String::new())
+        }
+
+        async fn review_token(&self, _: &ServiceAccountToken, _: &str) -> Result<Option<TokenOwner>, ClusterError> {
+            Ok(None)
         }
     }
 

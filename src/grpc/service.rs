@@ -50,10 +50,10 @@ impl<P: Provider> CsiDriverProvider for ProviderService<P> {
 
     async fn mount(&self, call: Request<WireRequest>) -> Result<Response<MountResponse>, Status> {
         let deadline = Instant::now() + budget(self.longest, caller_timeout(call.metadata()));
-        let WireRequest { attributes, permission, target_path, .. } = call.into_inner();
-        let request = MountRequest::parse(&attributes, &permission, target_path)
+        let WireRequest { attributes, secrets, permission, target_path, .. } = call.into_inner();
+        let request = MountRequest::parse(&attributes, &secrets, &permission, target_path)
             .inspect_err(|error| warn!(reason = error.reason().as_str(), %error, "a mount request cannot be read"));
-        drop(attributes);
+        drop((attributes, secrets));
         let mounting = async { self.mounter.mount(request?, deadline).await };
         let result = tokio::select! {
             result = mounting => result,

@@ -8,8 +8,10 @@ use jsonwebtoken::{Algorithm, Validation};
 use serde::Deserialize;
 
 use super::ClaimedPod;
-use super::keys::VerifyingKey;
+use super::key_set::VerifyingKey;
 use super::principal::VerifiedPod;
+use super::proofs::Digest;
+use crate::cluster::TokenOwner;
 use crate::reason::Reason;
 use crate::sensitive::ServiceAccountToken;
 
@@ -29,6 +31,8 @@ pub enum TokenError {
     UnknownKey,
     #[error("its signature is wrong")]
     Signature,
+    #[error("the API server does not accept it")]
+    Review,
     #[error("a claim is missing or malformed: {0}")]
     Claim(&'static str),
     #[error("it is from another issuer than this cluster's; if that is right, set --token-issuer")]
@@ -47,6 +51,8 @@ pub enum TokenError {
     OtherNode,
 }
 
+const UNREADABLE: TokenError = TokenError::Claim("iss, aud, sub, exp and kubernetes.io are needed");
+
 impl TokenError {
     pub fn reason(&self) -> Reason {
         match self {
@@ -55,6 +61,7 @@ impl TokenError {
             | Self::Header(_)
             | Self::UnknownKey
             | Self::Signature
+            | Self::Review
             | Self::Claim(_)
             | Self::Issuer
             | Self::Audience(_) => Reason::TokenInvalid,
@@ -153,18 +160,41 @@ impl Claims {
                 use jsonwebtoken::errors::ErrorKind;
                 match error.kind() {
                     ErrorKind::InvalidSignature => TokenError::Signature,
-                    ErrorKind::Json(_) => TokenError::Claim("iss, aud, sub, exp and kubernetes.io are needed"),
+                    ErrorKind::Json(_) => UNREADABLE,
                     _ => TokenError::Malformed,
                 }
             },
         )
     }
 
-    /// Issuer, audience and time. `now` is in seconds since 1970.
-    pub fn check(&self, issuer: &str, audience: &str, now: u64) -> Result<(), TokenError> {
-        if self.iss != issuer {
-            return Err(TokenError::Issuer);
-        }
+    /// Reads the claims of a token that somebody else vouches for, or nobody.
+    pub fn unverified(token: &ServiceAccountToken) -> Result<Self, TokenError> {
+        let payload = token.expose().split('.').nth(1).and_then(base64url).ok_or(TokenError::Malformed)?;
+        serde_json::from_slice(&payload).map_err(|_| UNREADABLE)
+    }
+
+    /// Whether they say of their owner what the API server says.
+    pub fn check_owner(&self, owner: &TokenOwner) -> Result<(), TokenError> {
+        let claims = &self.kubernetes;
+        let is_same = owner.user == self.sub
+            && owner.uid == claims.serviceaccount.uid
+            && claims.pod.as_ref().is_some_and(|pod| {
+                owner.pod_name.as_ref() == Some(&pod.name) && owner.pod_uid.as_ref() == Some(&pod.uid)
+            });
+        if is_same { Ok(()) } else { Err(TokenError::Review) }
+    }
+
+    /// Whether the token is still good after a time, in seconds since 1970.
+    pub fn expires_after(&self, time: u64) -> bool {
+        self.exp.saturating_add(LEEWAY) >= time
+    }
+
+    pub fn check_issuer(&self, issuer: &str) -> Result<(), TokenError> {
+        if self.iss == issuer { Ok(()) } else { Err(TokenError::Issuer) }
+    }
+
+    /// Audience and time. `now` is in seconds since 1970.
+    pub fn check(&self, audience: &str, now: u64) -> Result<(), TokenError> {
         let for_audience = match &self.aud {
             Audiences::One(one) => one == audience,
             Audiences::Many(many) => many.iter().any(|one| one == audience),
@@ -172,7 +202,7 @@ impl Claims {
         if !for_audience {
             return Err(TokenError::Audience(audience.into()));
         }
-        if now > self.exp.saturating_add(LEEWAY) {
+        if !self.expires_after(now) {
             return Err(TokenError::Expired { distance: roughly(now.saturating_sub(self.exp)) });
         }
         match self.nbf {
@@ -205,18 +235,19 @@ impl Claims {
         }
     }
 
-    /// To be called after both checks, with the audience of the first.
-    pub fn into_pod(self, audience: &str, token: ServiceAccountToken) -> VerifiedPod {
-        let Kubernetes { namespace, serviceaccount, pod, node } = self.kubernetes;
-        let pod = pod.unwrap_or(Named { name: String::new(), uid: String::new() });
+    /// To be called after all checks, with the audience of the first. `unproved` is the token's digest where nobody vouched
+    /// for it.
+    pub fn to_pod(&self, audience: &str, token: ServiceAccountToken, unproved: Option<Digest>) -> VerifiedPod {
+        let Kubernetes { namespace, serviceaccount, pod, node } = &self.kubernetes;
+        let (name, uid) = pod.as_ref().map(|pod| (pod.name.clone(), pod.uid.clone())).unwrap_or_default();
         VerifiedPod {
-            namespace,
-            name: pod.name,
-            uid: pod.uid,
-            service_account: serviceaccount.name,
-            service_account_uid: serviceaccount.uid,
-            node: node.map(|node| node.name),
-            unproved: None,
+            namespace: namespace.clone(),
+            name,
+            uid,
+            service_account: serviceaccount.name.clone(),
+            service_account_uid: serviceaccount.uid.clone(),
+            node: node.as_ref().map(|node| node.name.clone()),
+            unproved,
             audience: audience.into(),
             token,
         }

@@ -1,143 +1,97 @@
-//! The cluster's signing keys, and when they are read again.
+//! The keys that tokens are verified with: where they come from, and when they are read again.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk};
-use jsonwebtoken::{Algorithm, DecodingKey};
-use serde::Deserialize;
 use tokio::sync::{Mutex, watch};
 
+use super::key_set::{KeySet, VerifyingKey};
 use crate::clock::Instant;
 use crate::cluster::{ClusterError, KubernetesApi};
 
-/// Least time between two reads that unknown key ids ask for, so that forged tokens cannot make us ask more often.
-const REFRESH_FLOOR: Duration = Duration::from_secs(10);
-/// A key set beyond these is no key set of an API server.
-const MAX_BYTES: usize = 256 * 1024;
-const MAX_KEYS: usize = 64;
+/// Least time between two reads, so that neither forged tokens nor an API server that is down make us ask more often.
+const FLOOR: Duration = Duration::from_secs(10);
+/// Age at which a set is read again whatever tokens come, so that a key that was withdrawn dies within the hour.
+const RENEWED_AFTER: Duration = Duration::from_secs(50 * 60);
+/// Age beyond which a set proves nothing any more.
+const USABLE_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// One public key, with what may be verified with it.
+/// Where a key set comes from.
 #[derive(Clone)]
-pub struct VerifyingKey {
-    key: Arc<DecodingKey>,
-    algorithms: &'static [Algorithm],
+pub enum KeySource {
+    /// What the API server publishes.
+    Cluster(Arc<dyn KubernetesApi>),
+    /// A file that the operator keeps.
+    File(PathBuf),
 }
 
-impl VerifyingKey {
-    pub fn key(&self) -> &DecodingKey {
-        &self.key
-    }
-
-    pub fn algorithms(&self) -> &'static [Algorithm] {
-        self.algorithms
-    }
-
-    /// `None` for what is not asymmetric, not RSA of 2048 to 8192 bits nor a NIST curve, or not for signatures.
-    fn of(jwk: &Jwk) -> Option<Self> {
-        use base64::Engine as _;
-        use jsonwebtoken::jwk::{KeyAlgorithm, PublicKeyUse};
-        if jwk.common.public_key_use.as_ref().is_some_and(|usage| *usage != PublicKeyUse::Signature) {
-            return None;
-        }
-        let of_family: &[Algorithm] = match &jwk.algorithm {
-            AlgorithmParameters::RSA(rsa) => {
-                let modulus = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(&rsa.n).ok()?;
-                let bytes = modulus.iter().skip_while(|byte| **byte == 0).count();
-                // An exponent of 1 would make every text a signature of itself.
-                if !(256..=1024).contains(&bytes) || rsa.e == "AQ" {
-                    return None;
+impl KeySource {
+    /// # Errors
+    /// Also for a set without any key that could verify a token.
+    async fn read(&self) -> Result<KeySet, ClusterError> {
+        let (what, text) = match self {
+            Self::Cluster(cluster) => ("get /openid/v1/jwks".to_owned(), cluster.key_set().await?),
+            Self::File(path) => {
+                let what = format!("read {}", path.display());
+                match tokio::fs::read_to_string(path).await {
+                    Ok(text) => (what, text),
+                    Err(error) => return Err(ClusterError::Unavailable { what, problem: error.kind().to_string() }),
                 }
-                &[Algorithm::RS256, Algorithm::RS384, Algorithm::RS512]
             }
-            AlgorithmParameters::EllipticCurve(curve) => match curve.curve {
-                EllipticCurve::P256 => &[Algorithm::ES256],
-                EllipticCurve::P384 => &[Algorithm::ES384],
-                _ => return None,
-            },
-            _ => return None,
         };
-        let algorithms = match jwk.common.key_algorithm {
-            None => of_family,
-            Some(KeyAlgorithm::RS256) => &[Algorithm::RS256],
-            Some(KeyAlgorithm::RS384) => &[Algorithm::RS384],
-            Some(KeyAlgorithm::RS512) => &[Algorithm::RS512],
-            Some(KeyAlgorithm::ES256) => &[Algorithm::ES256],
-            Some(KeyAlgorithm::ES384) => &[Algorithm::ES384],
-            Some(_) => return None,
-        };
-        if !algorithms.iter().all(|algorithm| of_family.contains(algorithm)) {
-            return None;
-        }
-        Some(Self { key: Arc::new(DecodingKey::from_jwk(jwk).ok()?), algorithms })
+        KeySet::parse(&text).filter(|keys| !keys.is_empty()).ok_or_else(|| ClusterError::Unavailable {
+            what,
+            problem: "what is there has no key that could verify a token".into(),
+        })
     }
 }
 
-/// A JSON Web Key Set (RFC 7517), reduced to what can verify a token.
-#[derive(Clone, Default)]
-pub struct KeySet(HashMap<String, VerifyingKey>);
-
-impl KeySet {
-    /// `None` for a text that is no key set of a sensible size. Entries that cannot be used are left out.
-    pub fn parse(text: &str) -> Option<Self> {
-        #[derive(Deserialize)]
-        struct Raw {
-            keys: Vec<serde_json::Value>,
-        }
-        if text.len() > MAX_BYTES {
-            return None;
-        }
-        let raw: Raw = serde_json::from_str(text).ok()?;
-        if raw.keys.len() > MAX_KEYS {
-            return None;
-        }
-        let usable = raw.keys.into_iter().filter_map(|entry| {
-            let jwk: Jwk = serde_json::from_value(entry).ok()?;
-            Some((jwk.common.key_id.clone()?, VerifyingKey::of(&jwk)?))
-        });
-        Some(Self(usable.collect()))
-    }
-
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
+/// What to do where a key is unknown and its set was read a moment ago.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// There is another way to prove the token.
+    None,
+    /// Wait until the set may be read again: a good token of a new key is not refused.
+    UntilRead,
 }
 
-/// The key set of a cluster as it was last read.
+/// A key set as it was last read.
 pub struct Keys {
-    cluster: Arc<dyn KubernetesApi>,
-    state: std::sync::RwLock<KeySet>,
+    source: KeySource,
+    state: RwLock<Read>,
     /// When the set was last asked for. Held while asking.
     asked: Mutex<Instant>,
     /// How the last read ended. Whoever misses a key waits for the next change, so a read serves all of them at once.
     outcome: watch::Sender<Result<(), ClusterError>>,
 }
 
+struct Read {
+    keys: KeySet,
+    at: Instant,
+}
+
 impl Keys {
-    pub async fn start(cluster: Arc<dyn KubernetesApi>) -> Result<Self, ClusterError> {
-        let keys = read(&*cluster).await?;
-        Ok(Self {
-            cluster,
-            state: std::sync::RwLock::new(keys),
-            asked: Mutex::new(Instant::now()),
-            outcome: watch::Sender::new(Ok(())),
-        })
+    pub async fn start(source: KeySource) -> Result<Self, ClusterError> {
+        let keys = source.read().await?;
+        let now = Instant::now();
+        let outcome = watch::Sender::new(Ok(()));
+        Ok(Self { source, state: RwLock::new(Read { keys, at: now }), asked: Mutex::new(now), outcome })
     }
 
-    /// The key with that id. Where it is unknown, the set is read again, but not more often than every 10 s: a good token
-    /// that was signed with a new key waits for that read rather than being refused.
+    /// The key with that id. Where it is unknown the set is read again, but not more often than every 10 s.
     ///
     /// # Errors
-    /// When the read failed: whether the key exists is then not known.
-    pub async fn find(&self, id: &str, deadline: Instant) -> Result<Option<VerifyingKey>, ClusterError> {
+    /// When the read failed, or all reads of a day: whether the key exists is then not known.
+    pub async fn find(
+        &self,
+        id: &str,
+        patience: Patience,
+        deadline: Instant,
+    ) -> Result<Option<VerifyingKey>, ClusterError> {
         // Before the first look, so that no read between the two is missed.
         let mut outcome = self.outcome.subscribe();
-        if let Some(key) = self.known(id) {
+        if let Some(key) = self.known(id)? {
             return Ok(Some(key));
         }
         let reading = async {
@@ -145,31 +99,55 @@ impl Keys {
                 biased;
                 _ = outcome.changed() => outcome.borrow().clone(),
                 mut asked = self.asked.lock() => {
-                    tokio::time::sleep_until(*asked + REFRESH_FLOOR).await;
-                    *asked = Instant::now();
-                    let result = read(&*self.cluster).await.map(|fresh| {
-                        *self.state.write().unwrap_or_else(std::sync::PoisonError::into_inner) = fresh;
-                    });
-                    let _ = self.outcome.send_replace(result.clone());
-                    result
+                    if asked.elapsed() < FLOOR && patience == Patience::None {
+                        return Ok(());
+                    }
+                    tokio::time::sleep_until(*asked + FLOOR).await;
+                    self.read(&mut asked).await
                 }
             }
         };
         match tokio::time::timeout_at(deadline, reading).await {
-            Ok(result) => result.map(|()| self.known(id)),
+            Ok(result) => result.and_then(|()| self.known(id)),
             Err(_) => Ok(None),
         }
     }
 
-    fn known(&self, id: &str) -> Option<VerifyingKey> {
-        self.state.read().unwrap_or_else(std::sync::PoisonError::into_inner).0.get(id).cloned()
+    /// The key with that id as it was last read, where that is recent enough to count.
+    pub fn known(&self, id: &str) -> Result<Option<VerifyingKey>, ClusterError> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        if state.at.elapsed() > USABLE_FOR {
+            return Err(match &*self.outcome.borrow() {
+                Err(error) => error.clone(),
+                Ok(()) => ClusterError::Unavailable { what: "read the key set".into(), problem: "too long ago".into() },
+            });
+        }
+        Ok(state.keys.get(id).cloned())
     }
-}
 
-async fn read(cluster: &dyn KubernetesApi) -> Result<KeySet, ClusterError> {
-    let text = cluster.key_set().await?;
-    KeySet::parse(&text).filter(|keys| !keys.is_empty()).ok_or_else(|| ClusterError::Unavailable {
-        what: "get /openid/v1/jwks".into(),
-        problem: "the answer has no key that could verify a token".into(),
-    })
+    /// Reads the set again where it has become old, before anything is looked up in it. Where that fails, the old one goes on
+    /// being used, for a day.
+    pub async fn renew(&self, deadline: Instant) {
+        let is_old = || self.state.read().unwrap_or_else(PoisonError::into_inner).at.elapsed() >= RENEWED_AFTER;
+        if !is_old() {
+            return;
+        }
+        let reading = async {
+            let mut asked = self.asked.lock().await;
+            if is_old() && asked.elapsed() >= FLOOR {
+                let _ = self.read(&mut asked).await;
+            }
+        };
+        let _ = tokio::time::timeout_at(deadline, reading).await;
+    }
+
+    async fn read(&self, asked: &mut Instant) -> Result<(), ClusterError> {
+        let at = Instant::now();
+        *asked = at;
+        let result = self.source.read().await.map(|keys| {
+            *self.state.write().unwrap_or_else(PoisonError::into_inner) = Read { keys, at };
+        });
+        let _ = self.outcome.send_replace(result.clone());
+        result
+    }
 }

@@ -1,26 +1,37 @@
 //! Proves who a mount is for. Nothing behind this room is reached without a [`Principal`], and only this room makes one.
 //!
-//! A token is accepted only if its signature verifies against the cluster's key set, with the algorithm of the key; its
-//! issuer and audience are the expected ones; it is within its time; and everything it says of the pod equals what the
-//! request says. The request is written by the driver from what kubelet says, but a pod's author can add attributes to it,
-//! so the token has the last word.
+//! A token is accepted only if its signature verifies against the cluster's key set, with the algorithm of the key, or where
+//! no key set that we can read has its key, if the API server accepts it; its issuer and audience are the expected ones; it
+//! is within its time; and everything it says of the pod equals what the request says. The request is written by the driver
+//! from what kubelet says, but a pod's author can add attributes to it, so the token has the last word.
 //!
 //! Not here: what a principal may do (AWS decides), where its token goes next (`credentials`).
 
 mod claims;
+mod key_set;
 mod keys;
 mod principal;
+mod proofs;
+mod reviews;
 
 pub use claims::TokenError;
-pub use keys::{KeySet, Keys};
+pub use key_set::KeySet;
+pub use keys::KeySource;
 pub use principal::{Principal, Scope, VerifiedPod};
 
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use claims::Claims;
+use claims::{Claims, TokenHeader};
+use key_set::VerifyingKey;
+use keys::{Keys, Patience};
+use proofs::{Proof, Proofs, Voucher};
+use reviews::{Review, Reviews};
+use tracing::warn;
 
 use crate::clock::{Instant, WallClock};
 use crate::cluster::{ClusterError, KubernetesApi};
+use crate::config::TokenVerification;
 use crate::reason::{Explained, Reason};
 use crate::sensitive::ServiceAccountToken;
 
@@ -47,6 +58,8 @@ pub enum IdentityError {
     Refused(#[from] TokenError),
     #[error("the pod's token cannot be proved, because the cluster's signing keys cannot be read")]
     NoKeys(#[source] ClusterError),
+    #[error("the pod's token cannot be proved, because the cluster's key set lacks its key and no review is given")]
+    NoReview(#[source] ClusterError),
 }
 
 impl Explained for IdentityError {
@@ -54,15 +67,33 @@ impl Explained for IdentityError {
         match self {
             Self::Missing { .. } => Reason::TokenMissing,
             Self::Refused(error) => error.reason(),
-            Self::NoKeys(_) => Reason::KeysUnavailable,
+            Self::NoReview(error @ ClusterError::Forbidden { .. }) => error.reason(),
+            Self::NoKeys(_) | Self::NoReview(_) => Reason::KeysUnavailable,
         }
     }
 }
 
+/// What is known beforehand of the tokens to come.
+#[derive(Debug, Clone, Default)]
+pub struct Expectation {
+    pub verification: TokenVerification,
+    /// A key set to use instead of the API server's.
+    pub key_file: Option<PathBuf>,
+    /// Who issues tokens, where that is not to be asked.
+    pub issuer: Option<String>,
+    /// The node this process runs on, where that is known.
+    pub node: Option<String>,
+}
+
 /// Proves tokens of one cluster.
 pub struct Identity {
-    keys: Keys,
-    issuer: String,
+    /// `None` where the API server's word counts alone, or nobody's.
+    keys: Option<Keys>,
+    /// `None` where keys count alone, or nobody's word.
+    reviews: Option<Reviews>,
+    /// `None` where nothing is proved.
+    issuer: Option<String>,
+    proofs: Proofs,
     /// The node this process runs on: given, or that of the first token that was proved, for kubelet mounts volumes of its
     /// own node's pods only.
     node: OnceLock<String>,
@@ -70,28 +101,47 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Reads the key set and, where `issuer` is not given, who issues tokens. `node` is the node this process runs on,
-    /// where that is known.
+    /// Reads the key set and who issues tokens, as far as they are needed and not given.
     ///
     /// # Errors
-    /// When the API server does not tell: then no token could be proved.
+    /// When they cannot be read: then no token could be proved.
     pub async fn start(
         cluster: Arc<dyn KubernetesApi>,
-        issuer: Option<String>,
-        node: Option<String>,
+        expected: Expectation,
         clock: Arc<dyn WallClock>,
     ) -> Result<Self, ClusterError> {
-        let issuer = match issuer {
-            Some(issuer) => issuer,
-            None => cluster.issuer().await?,
+        let verification = expected.verification;
+        let issuer = match (verification, expected.issuer) {
+            (TokenVerification::Off, _) => None,
+            (_, Some(issuer)) => Some(issuer),
+            (_, None) => Some(cluster.issuer().await?),
         };
-        let keys = Keys::start(cluster).await?;
-        Ok(Self { keys, issuer, node: node.map_or_else(OnceLock::new, OnceLock::from), clock })
+        let has_file = expected.key_file.is_some();
+        let source = expected.key_file.map_or_else(|| KeySource::Cluster(cluster.clone()), KeySource::File);
+        let keys = match verification {
+            TokenVerification::Off | TokenVerification::TokenReview => None,
+            TokenVerification::Jwks => Some(Keys::start(source).await?),
+            TokenVerification::Auto => match Keys::start(source).await {
+                Ok(keys) => Some(keys),
+                // Some clusters show their keys to nobody.
+                Err(closed @ (ClusterError::Forbidden { .. } | ClusterError::NotFound { .. })) if !has_file => {
+                    warn!(error = %closed, "every token is put to the API server, because its key set is closed to us");
+                    None
+                }
+                Err(error) => return Err(error),
+            },
+        };
+        let reviews = match verification {
+            TokenVerification::Auto | TokenVerification::TokenReview => Some(Reviews::new(cluster)),
+            TokenVerification::Jwks | TokenVerification::Off => None,
+        };
+        let node = expected.node.map_or_else(OnceLock::new, OnceLock::from);
+        Ok(Self { keys, reviews, issuer, proofs: Proofs::default(), node, clock })
     }
 
     /// Proves that `token` was issued for `audience` and for exactly this pod.
     ///
-    /// Waits for the key set where the token's key is not in it yet, until `deadline` at most.
+    /// Where the token's key is not known yet, waits for the key set or the API server, until `deadline` at most.
     pub async fn prove(
         &self,
         pod: &ClaimedPod,
@@ -102,18 +152,102 @@ impl Identity {
         if token.expose().len() > MAX_TOKEN_BYTES {
             return Err(TokenError::TooLong(token.expose().len()).into());
         }
-        let header = claims::header(&token)?;
-        let key = self.keys.find(&header.key_id, deadline).await.map_err(IdentityError::NoKeys)?;
-        let key = key.ok_or(TokenError::UnknownKey)?;
-        let claims = Claims::verified(&token, &header, &key)?;
-        claims.check(&self.issuer, audience, self.clock.unix_seconds())?;
-        claims.check_binding(pod, self.node.get().map(String::as_str))?;
-        let proved = claims.into_pod(audience, token);
+        let digest = proofs::digest(&token);
+        if self.keys.is_none() && self.reviews.is_none() {
+            let claims = Claims::unverified(&token)?;
+            self.check(&claims, pod, audience)?;
+            return Ok(Principal::Pod(claims.to_pod(audience, token, Some(digest))));
+        }
+        if let Some(keys) = &self.keys {
+            keys.renew(deadline).await;
+        }
+        let proof = match self.proofs.get(&digest).filter(|proof| proof.counts(|id| self.known_key(id))) {
+            Some(proof) => proof,
+            None => {
+                let proof = self.vouch(&token, pod, audience, deadline).await?;
+                self.proofs.put(digest, proof.clone(), self.clock.unix_seconds());
+                proof
+            }
+        };
+        self.check(&proof.claims, pod, audience)?;
+        let proved = proof.claims.to_pod(audience, token, None);
         if let Some(node) = &proved.node {
             self.node.get_or_init(|| node.clone());
         }
         Ok(Principal::Pod(proved))
     }
+
+    /// Everything but who vouches for it.
+    fn check(&self, claims: &Claims, pod: &ClaimedPod, audience: &str) -> Result<(), TokenError> {
+        if let Some(issuer) = &self.issuer {
+            claims.check_issuer(issuer)?;
+        }
+        claims.check(audience, self.clock.unix_seconds())?;
+        claims.check_binding(pod, self.node.get().map(String::as_str))
+    }
+
+    fn known_key(&self, id: &str) -> Option<VerifyingKey> {
+        self.keys.as_ref()?.known(id).ok().flatten()
+    }
+
+    /// Finds somebody who vouches for a token: its key, or the API server.
+    async fn vouch(
+        &self,
+        token: &ServiceAccountToken,
+        pod: &ClaimedPod,
+        audience: &str,
+        deadline: Instant,
+    ) -> Result<Proof, IdentityError> {
+        let header = claims::header(token)?;
+        if let Some(key) = self.known_key(&header.key_id) {
+            return Ok(verified(token, header, key)?);
+        }
+        // Nobody is asked about a token that could not be accepted whoever vouched for it.
+        let unverified = Claims::unverified(token)?;
+        self.check(&unverified, pod, audience)?;
+
+        let patience = if self.reviews.is_some() { Patience::None } else { Patience::UntilRead };
+        let found = self.find_key(&header, patience, deadline).await;
+        let (missing, reviews) = match (found, &self.reviews) {
+            (Ok(Some(key)), _) => return Ok(verified(token, header, key)?),
+            (Ok(None), reviews) => (TokenError::UnknownKey.into(), reviews),
+            (Err(error), reviews) => (IdentityError::NoKeys(error), reviews),
+        };
+        let Some(reviews) = reviews else { return Err(missing) };
+        match reviews.of(token, audience).await {
+            Ok(Review::Owner(owner)) => {
+                unverified.check_owner(&owner)?;
+                Ok(Proof { claims: Arc::new(unverified), voucher: Voucher::ApiServer(Instant::now()) })
+            }
+            Ok(Review::Refused) => Err(TokenError::Review.into()),
+            Ok(Review::NotMade) => Err(missing),
+            Err(error @ ClusterError::Forbidden { .. }) => {
+                // What may not be reviewed may still be signed with a key that the next read shows.
+                match self.find_key(&header, Patience::UntilRead, deadline).await {
+                    Ok(Some(key)) => Ok(verified(token, header, key)?),
+                    _ => Err(IdentityError::NoReview(error)),
+                }
+            }
+            Err(error) => Err(IdentityError::NoReview(error)),
+        }
+    }
+
+    async fn find_key(
+        &self,
+        header: &TokenHeader,
+        patience: Patience,
+        deadline: Instant,
+    ) -> Result<Option<VerifyingKey>, ClusterError> {
+        match &self.keys {
+            Some(keys) => keys.find(&header.key_id, patience, deadline).await,
+            None => Ok(None),
+        }
+    }
+}
+
+fn verified(token: &ServiceAccountToken, header: TokenHeader, key: VerifyingKey) -> Result<Proof, TokenError> {
+    let claims = Arc::new(Claims::verified(token, &header, &key)?);
+    Ok(Proof { claims, voucher: Voucher::Key(header.key_id, key) })
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use zeroize::Zeroize as _;
 
 use crate::identity::{ClaimedPod, IdentityError};
 use crate::plan::FilePermission;
@@ -33,6 +34,8 @@ pub struct MountRequest {
 pub enum InvalidRequest {
     #[error("the attributes of the mount request are not a JSON object of texts")]
     Attributes,
+    #[error("the secrets of the mount request are not a JSON object of texts")]
+    Secrets,
     #[error("the mount request says nothing of {0}; the CSIDriver secrets-store.csi.k8s.io needs podInfoOnMount: true")]
     NoPod(&'static str),
     #[error("the service-account tokens of the mount request are not in the form of kubelet")]
@@ -44,20 +47,29 @@ pub enum InvalidRequest {
 impl Explained for InvalidRequest {
     fn reason(&self) -> Reason {
         match self {
-            Self::Attributes | Self::NoPod(_) | Self::Tokens | Self::Permission => Reason::InvalidRequest,
+            Self::Attributes | Self::Secrets | Self::NoPod(_) | Self::Tokens | Self::Permission => {
+                Reason::InvalidRequest
+            }
         }
     }
 }
 
 impl MountRequest {
-    /// Reads a request. `attributes` and `permission` are JSON, as the driver sends them.
+    /// Reads a request. `attributes`, `secrets` and `permission` are JSON, as the driver sends them. Of the secrets only
+    /// tokens are taken: there kubelet puts them for a CSIDriver with `serviceAccountTokenInSecrets` (KEP-5538).
     ///
     /// # Errors
     /// What is missing or malformed.
-    pub fn parse(attributes: &str, permission: &str, target_path: String) -> Result<Self, InvalidRequest> {
+    pub fn parse(
+        attributes: &str,
+        secrets: &str,
+        permission: &str,
+        target_path: String,
+    ) -> Result<Self, InvalidRequest> {
         let mut attributes: BTreeMap<String, String> =
             serde_json::from_str(attributes).map_err(|_| InvalidRequest::Attributes)?;
-        let tokens = tokens(attributes.remove(TOKENS).map(ServiceAccountToken::from))?;
+        let among_attributes = attributes.remove(TOKENS).map(ServiceAccountToken::from);
+        let tokens = tokens(tokens_among(secrets)?.or(among_attributes))?;
         let pod = {
             let mut of_pod = |name: &'static str| {
                 let value = attributes.remove(&format!("{POD_ATTRIBUTES}{name}"));
@@ -91,6 +103,19 @@ impl MountRequest {
     }
 }
 
+/// What kubelet put among the secrets, which are null or nothing where there are none.
+fn tokens_among(secrets: &str) -> Result<Option<ServiceAccountToken>, InvalidRequest> {
+    if secrets.is_empty() {
+        return Ok(None);
+    }
+    let secrets: Option<BTreeMap<String, String>> =
+        serde_json::from_str(secrets).map_err(|_| InvalidRequest::Secrets)?;
+    let mut secrets = secrets.unwrap_or_default();
+    let tokens = secrets.remove(TOKENS).map(ServiceAccountToken::from);
+    secrets.into_values().for_each(|mut of_user| of_user.zeroize());
+    Ok(tokens.filter(|tokens| !tokens.expose().is_empty()))
+}
+
 /// `{"<audience>": {"token": "…", "expirationTimestamp": "…"}}`, absent where the CSIDriver has no `tokenRequests`.
 /// <https://kubernetes-csi.github.io/docs/token-requests.html>
 fn tokens(json: Option<ServiceAccountToken>) -> Result<BTreeMap<String, ServiceAccountToken>, InvalidRequest> {
@@ -121,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_request_of_the_driver_is_read_without_printing_its_tokens() {
-        let request = MountRequest::parse(&attributes().to_string(), "420", "/target".into()).expect("valid");
+        let request = MountRequest::parse(&attributes().to_string(), "null", "420", "/target".into()).expect("valid");
         assert_eq!((request.pod.namespace.as_str(), request.class.as_str()), ("shop", "shop-db"));
         assert_eq!(request.default_permission.mode(), 0o644);
         let audiences = ["other".to_owned(), "sts.amazonaws.com".to_owned()];
@@ -132,8 +157,26 @@ mod tests {
     }
 
     #[test]
+    fn tokens_among_the_secrets_count_and_nothing_else_of_them() {
+        let token = |text: &str| json!({"sts.amazonaws.com": {"token": text}}).to_string();
+        let secrets = json!({TOKENS: token("of-secrets"), "region": "us-east-1"}).to_string();
+        let request = MountRequest::parse(&attributes().to_string(), &secrets, "420", String::new()).expect("valid");
+        let audiences = ["sts.amazonaws.com".to_owned()];
+        assert_eq!(request.token(&audiences).expect("present").1.expose(), "of-secrets");
+        assert_eq!(request.parameters["region"], "eu-west-1");
+        for none in ["", "null", "{}", &json!({TOKENS: ""}).to_string()] {
+            let request = MountRequest::parse(&attributes().to_string(), none, "420", String::new()).expect("valid");
+            assert_eq!(request.token(&audiences).expect("present").1.expose(), "hunter2", "{none}");
+        }
+        for wrong in ["[]", "{\"a\":1}", "x", &json!({TOKENS: "{"}).to_string()] {
+            let error = MountRequest::parse(&attributes().to_string(), wrong, "420", String::new()).expect_err(wrong);
+            assert!(matches!(error, InvalidRequest::Secrets | InvalidRequest::Tokens), "{error}");
+        }
+    }
+
+    #[test]
     fn f10_a_missing_token_is_named_with_what_to_add() {
-        let request = MountRequest::parse(&attributes().to_string(), "420", String::new()).expect("valid");
+        let request = MountRequest::parse(&attributes().to_string(), "null", "420", String::new()).expect("valid");
         let error = request.token(&["pods.eks.amazonaws.com".to_owned()]).expect_err("absent");
         assert_eq!(error.reason(), Reason::TokenMissing);
         let text = error.to_string();
@@ -148,20 +191,23 @@ mod tests {
         for name in ["pod.name", "pod.namespace", "pod.uid", "serviceAccount.name"] {
             let mut without = attributes();
             without[format!("{POD_ATTRIBUTES}{name}")] = "".into();
-            let error = MountRequest::parse(&without.to_string(), "420", String::new()).expect_err(name);
+            let error = MountRequest::parse(&without.to_string(), "", "420", String::new()).expect_err(name);
             assert_eq!(error, InvalidRequest::NoPod(name));
         }
         for (attributes, permission) in
             [("", "420"), ("[]", "420"), ("{\"a\":1}", "420"), (&*attributes().to_string(), "0644x")]
         {
-            assert!(MountRequest::parse(attributes, permission, String::new()).is_err(), "{attributes} {permission}");
+            assert!(
+                MountRequest::parse(attributes, "", permission, String::new()).is_err(),
+                "{attributes} {permission}"
+            );
         }
     }
 
     proptest! {
         #[test]
         fn no_text_makes_the_parser_panic(attributes in "\\PC{0,60}|[{}\":,a-z.]{0,60}", permission in "\\PC{0,8}") {
-            let _ = MountRequest::parse(&attributes, &permission, String::new());
+            let _ = MountRequest::parse(&attributes, &attributes, &permission, String::new());
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Only the pod itself gets its secrets.
 
-use devcloud::TokenOptions;
 use devcloud::node::Mount;
+use devcloud::{Fault, TokenOptions};
 use tonic::Code;
 
-use crate::support::{AUDIENCE, ROLE, ROLE_ANNOTATION, World, assert_refused, class_of};
+use crate::support::{AUDIENCE, ROLE, ROLE_ANNOTATION, World, assert_refused, class_of, mount_for};
 
 /// A world with one readable secret, its class and a target.
 async fn world() -> (World, devcloud::node::Class, std::path::PathBuf) {
@@ -141,9 +141,84 @@ async fn a25_a_service_account_that_was_made_anew_is_another_one() {
 
 #[tokio::test]
 async fn f3_a_token_of_a_rotated_key_is_accepted() {
-    let (world, class, target) = world().await;
+    let world = a_readable_key(&["--driver-writes-secrets=true", "--token-verification=jwks"]).await;
     world.cloud.rotate_keys();
     let before = world.cloud.count("get jwks");
-    world.driver.mount(&world.mount_of(&class, &target)).await.expect("the key set was read again");
+    world.ask(&class_of(&["shop/key"])).await.expect("the key set was read again");
     assert_eq!(world.cloud.count("get jwks"), before + 1);
+}
+
+/// A world with one readable secret and a provider with these arguments.
+async fn a_readable_key(arguments: &[&str]) -> World {
+    let world = World::with(arguments).await;
+    world.cloud.put_secret("eu-west-1", "shop/key", "key");
+    world
+}
+
+#[tokio::test]
+async fn f85_a_key_set_that_lacks_the_signers_key_keeps_no_pod_from_its_secrets() {
+    let world = a_readable_key(&["--driver-writes-secrets=true"]).await;
+    // What the API server published when it started, while the signer has gone on.
+    world.cloud.rotate_keys();
+    world.cloud.inject(Fault::error("get jwks", 500, "InternalError", "oh"));
+    world.ask(&class_of(&["shop/key"])).await.expect("the API server says whose token it is");
+    let other = world.cloud.put_pod("shop", "web-1", "web", "node-a");
+    world.ask_as(&other, &class_of(&["shop/key"])).await.expect("mounted");
+    assert_eq!(world.cloud.count("create tokenreviews"), 2);
+    // It looks at pods too, and its word is asked for before anything that is kept is given out.
+    let gone = world.cloud.put_pod("shop", "web-2", "web", "node-a");
+    let target = world.node.unmounted(&gone, "secrets").expect("a directory");
+    let mount = mount_for(&world.cloud, &gone, &class_of(&["shop/key"]), &target);
+    world.cloud.delete_pod("shop", "web-2");
+    let refused = world.driver.mount(&mount).await;
+    assert_refused(refused, Code::Unauthenticated, "TokenInvalid", &["the API server does not accept it"]);
+}
+
+#[tokio::test]
+async fn f85_a_provider_that_may_neither_read_keys_nor_have_tokens_reviewed_says_which_right_it_lacks() {
+    let cloud = crate::support::cloud().await;
+    for api in ["get jwks", "get openid-configuration", "create tokenreviews"] {
+        cloud.inject(Fault::error(api, 403, "Forbidden", "no"));
+    }
+    let issuer = format!("--token-issuer={}", cloud.issuer());
+    let world = World::on(cloud, &["--driver-writes-secrets=true", &issuer], &[]).await;
+    let refused = world.ask(&class_of(&["shop/key"])).await;
+    assert_refused(refused, Code::FailedPrecondition, "KubernetesForbidden", &["create tokenreviews", "ClusterRole"]);
+    assert_eq!(world.cloud.count("AssumeRoleWithWebIdentity"), 0);
+}
+
+#[tokio::test]
+async fn f85_with_token_review_alone_no_key_is_read() {
+    let world = a_readable_key(&["--driver-writes-secrets=true", "--token-verification=token-review"]).await;
+    for _ in 0..3 {
+        world.ask(&class_of(&["shop/key"])).await.expect("mounted");
+    }
+    // The tests' node makes a token anew for each mount.
+    assert_eq!((world.cloud.count("get jwks"), world.cloud.count("create tokenreviews")), (0, 3));
+}
+
+#[tokio::test]
+async fn p10_without_verification_aws_judges_each_token() {
+    let world = a_readable_key(&["--driver-writes-secrets=true", "--token-verification=off"]).await;
+    let class = class_of(&["shop/key"]);
+    let target = world.node.unmounted(&world.pod, "secrets").expect("a directory");
+    let mount = world.mount_of(&class, &target);
+    for _ in 0..3 {
+        world.driver.mount(&mount).await.expect("mounted");
+    }
+    assert_eq!(world.cloud.count("AssumeRoleWithWebIdentity"), 1, "the same token");
+    world.driver.mount(&world.mount_of(&class, &target)).await.expect("mounted");
+    assert_eq!(world.cloud.count("AssumeRoleWithWebIdentity"), 2, "another token of the same pod");
+    // A forged one opens nothing that the good ones have opened.
+    let forged = world.cloud.token_with(&world.pod, TokenOptions::audience(AUDIENCE).forged());
+    let refused = world.driver.mount(&Mount::new(&world.pod, &class, &target).token(AUDIENCE, &forged)).await;
+    let refused = refused.expect_err("AWS looks at the signature");
+    assert!(refused.message().contains("InvalidIdentityToken"), "{}", refused.message());
+    assert_eq!(world.cloud.count("create tokenreviews") + world.cloud.count("get jwks"), 0);
+}
+
+#[tokio::test]
+async fn tokens_among_the_secrets_of_the_request_count() {
+    let (world, class, target) = world().await;
+    world.driver.mount(&world.mount_of(&class, &target).tokens_in_secrets()).await.expect("mounted");
 }

@@ -28,8 +28,10 @@ async fn p14_no_secret_token_or_credential_is_in_a_log_or_an_error() {
 
     let mut told = String::new();
     let mut tokens = Vec::new();
-    let mut ask = async |objects: &str, token: devcloud::Token| {
-        let mount = Mount::new(&world.pod, &class(objects), &target).token(AUDIENCE, &token);
+    // Each for a pod of its own, for which nothing is remembered.
+    let mut ask_as = async |pod: &devcloud::Pod, objects: &str, token: devcloud::Token| {
+        let target = world.node.unmounted(pod, "secrets").expect("a directory");
+        let mount = Mount::new(pod, &class(objects), &target).token(AUDIENCE, &token);
         tokens.push(token);
         match world.driver.mount(&mount).await {
             Ok(answer) => answer.files.iter().any(|file| file.contents.starts_with(b"CANARY")),
@@ -39,7 +41,12 @@ async fn p14_no_secret_token_or_credential_is_in_a_log_or_an_error() {
             }
         }
     };
-    let good = || world.cloud.token(&world.pod, AUDIENCE);
+    let good = || TokenOptions::audience(AUDIENCE);
+    let mut ask = async |objects: &str, options: TokenOptions| {
+        let pod = world.newcomer();
+        let token = world.cloud.token_with(&pod, options);
+        ask_as(&pod, objects, token).await
+    };
     let pick = |path: &str| {
         format!("- {{objectName: shop/db, objectType: secretsmanager, jmesPath: [{{path: {path}, objectAlias: f}}]}}")
     };
@@ -49,10 +56,9 @@ async fn p14_no_secret_token_or_credential_is_in_a_log_or_an_error() {
     ask(&pick("'length(x, x)'"), good()).await;
     ask("- {objectName: shop/text, objectType: secretsmanager, jmesPath: [{path: a, objectAlias: b}]}", good()).await;
     ask("- {objectName: bank/gold, objectType: secretsmanager}", good()).await;
-    ask(&text, world.cloud.token_with(&world.pod, TokenOptions::audience(AUDIENCE).forged())).await;
-    ask(&text, world.cloud.token_with(&world.pod, TokenOptions::audience(AUDIENCE).expires_in(-120))).await;
+    ask(&text, good().forged()).await;
+    ask(&text, good().expires_in(-120)).await;
     for fault in [
-        Fault::error("AssumeRoleWithWebIdentity", 400, "ValidationError", &format!("bad {}", good().as_str())),
         Fault::error("GetSecretValue", 500, "InternalServiceError", VALUE),
         Fault::on("GetSecretValue", devcloud::FaultKind::TruncateAfter(60)),
     ] {
@@ -60,6 +66,16 @@ async fn p14_no_secret_token_or_credential_is_in_a_log_or_an_error() {
         ask(&text, good()).await;
         world.cloud.clear_faults();
     }
+    // Whoever is sent a token may send it back: STS, and the API server where it is to judge it.
+    world.cloud.rotate_keys();
+    for api in ["AssumeRoleWithWebIdentity", "create tokenreviews"] {
+        let pod = world.newcomer();
+        let token = world.cloud.token(&pod, AUDIENCE);
+        world.cloud.inject(Fault::error(api, 400, "ValidationError", &format!("bad {}", token.as_str())));
+        assert!(!ask_as(&pod, &text, token).await, "{api}");
+        world.cloud.clear_faults();
+    }
+    assert!(world.cloud.count("create tokenreviews") > 1, "the key set was read a moment ago, and lacks the key");
     // The other ways: Parameter Store, EKS Pod Identity, a second Region.
     let parameter = class("- {objectName: /shop/parameter, objectType: ssmparameter}")
         .with("usePodIdentity", "true")
@@ -71,7 +87,9 @@ async fn p14_no_secret_token_or_credential_is_in_a_log_or_an_error() {
         (Some(Fault::error("GetParameters", 400, "ValidationException", POD_TOKEN)), false),
         (Some(Fault::on("GetParameters", devcloud::FaultKind::TruncateAfter(60))), false),
     ] {
-        let token = world.cloud.token(&world.pod, POD_IDENTITY_AUDIENCE);
+        let pod = world.newcomer();
+        let target = world.node.unmounted(&pod, "secrets").expect("a directory");
+        let token = world.cloud.token(&pod, POD_IDENTITY_AUDIENCE);
         let with_token = |mut fault: Fault| {
             if let devcloud::FaultKind::Error { message, .. } = &mut fault.kind {
                 *message = message.replace(POD_TOKEN, token.as_str());
@@ -79,7 +97,7 @@ async fn p14_no_secret_token_or_credential_is_in_a_log_or_an_error() {
             fault
         };
         fault.map(with_token).into_iter().for_each(|fault| world.cloud.inject(fault));
-        let mount = Mount::new(&world.pod, &parameter, &target).token(POD_IDENTITY_AUDIENCE, &token);
+        let mount = Mount::new(&pod, &parameter, &target).token(POD_IDENTITY_AUDIENCE, &token);
         let result = world.driver.mount(&mount.timeout(std::time::Duration::from_secs(8))).await;
         world.cloud.clear_faults();
         tokens.push(token);
@@ -93,8 +111,10 @@ async fn p14_no_secret_token_or_credential_is_in_a_log_or_an_error() {
     }
     assert!(told.contains("and instead of it"), "errors of both Regions are told");
     // Attributes that are malformed around a token.
-    let broken = Mount::new(&world.pod, &class(&text), &target)
-        .attribute("csi.storage.k8s.io/serviceAccount.tokens", &format!("{{\"x\": {{\"token\": {:?}", good().as_str()));
+    let broken = Mount::new(&world.pod, &class(&text), &target).attribute(
+        "csi.storage.k8s.io/serviceAccount.tokens",
+        &format!("{{\"x\": {{\"token\": {:?}", world.cloud.token(&world.pod, AUDIENCE).as_str()),
+    );
     told.push_str(&format!("{:?}\n", world.driver.mount(&broken).await.expect_err("malformed")));
 
     assert!(world.provider.logged("mount failed").await);

@@ -47,6 +47,7 @@ impl Driver {
 pub struct Mount {
     attributes: BTreeMap<String, String>,
     tokens: BTreeMap<String, serde_json::Value>,
+    tokens_in_secrets: bool,
     target: String,
     permission: String,
     timeout: Duration,
@@ -69,6 +70,7 @@ impl Mount {
         Self {
             attributes,
             tokens: BTreeMap::new(),
+            tokens_in_secrets: false,
             target: target.display().to_string(),
             permission: "420".into(),
             timeout: Duration::from_secs(120), // kubelet's for a CSI call
@@ -85,6 +87,13 @@ impl Mount {
     pub fn token(mut self, audience: &str, token: &Token) -> Self {
         let entry = json!({"token": token.as_str(), "expirationTimestamp": token.expiration()});
         self.tokens.insert(audience.into(), entry);
+        self
+    }
+
+    /// Sends the tokens among the secrets, as for a CSIDriver with `serviceAccountTokenInSecrets`.
+    #[must_use]
+    pub fn tokens_in_secrets(mut self) -> Self {
+        self.tokens_in_secrets = true;
         self
     }
 
@@ -118,12 +127,17 @@ impl Mount {
 
     fn request(&self) -> MountRequest {
         let mut attributes = self.attributes.clone();
+        let mut secrets = json!(null); // what the driver makes of none
         if !self.tokens.is_empty() {
-            attributes.insert(TOKENS.into(), json!(self.tokens).to_string());
+            let tokens = json!(self.tokens).to_string();
+            match self.tokens_in_secrets {
+                true => secrets = json!({TOKENS: tokens}),
+                false => drop(attributes.insert(TOKENS.into(), tokens)),
+            }
         }
         MountRequest {
             attributes: json!(attributes).to_string(),
-            secrets: "null".into(),
+            secrets: secrets.to_string(),
             target_path: self.target.clone(),
             permission: self.permission.clone(),
             current_object_version: Vec::new(),

@@ -1,0 +1,65 @@
+//! Tokens that the API server judges itself, where no key set that we can read knows their key.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::clock::Instant;
+use crate::cluster::{ClusterError, KubernetesApi, TokenOwner};
+use crate::sensitive::ServiceAccountToken;
+
+/// The pods of a full node pass at once.
+const BURST: u32 = 200;
+/// After that one review in this time: forged tokens with keys of their own invention cost the API server no more.
+const INTERVAL: Duration = Duration::from_millis(200);
+
+/// Asks the API server about tokens, within bounds.
+pub struct Reviews {
+    cluster: Arc<dyn KubernetesApi>,
+    bucket: Mutex<Bucket>,
+}
+
+/// Reviews that may be made now.
+struct Bucket {
+    left: u32,
+    /// Up to when time has been turned into reviews.
+    filled: Instant,
+}
+
+/// What came of it.
+pub enum Review {
+    Owner(TokenOwner),
+    Refused,
+    /// There were too many of late.
+    NotMade,
+}
+
+impl Reviews {
+    pub fn new(cluster: Arc<dyn KubernetesApi>) -> Self {
+        Self { cluster, bucket: Mutex::new(Bucket { left: BURST, filled: Instant::now() }) }
+    }
+
+    /// # Errors
+    /// When the API server does not answer, or this provider may not ask.
+    pub async fn of(&self, token: &ServiceAccountToken, audience: &str) -> Result<Review, ClusterError> {
+        if !self.take() {
+            return Ok(Review::NotMade);
+        }
+        Ok(self.cluster.review_token(token, audience).await?.map_or(Review::Refused, Review::Owner))
+    }
+
+    fn take(&self) -> bool {
+        let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        let intervals = bucket.filled.elapsed().as_millis() / INTERVAL.as_millis();
+        let intervals = u32::try_from(intervals).unwrap_or(BURST).min(BURST);
+        match bucket.left + intervals >= BURST {
+            true => *bucket = Bucket { left: BURST, filled: Instant::now() },
+            false => {
+                bucket.left += intervals;
+                bucket.filled += INTERVAL * intervals;
+            }
+        }
+        let taken = bucket.left > 0;
+        bucket.left = bucket.left.saturating_sub(1);
+        taken
+    }
+}
