@@ -1,5 +1,9 @@
 //! What must hold for every input. One function for each target; `tests/seeds` runs them too, on the seeds.
 
+mod jwt;
+
+pub use jwt::jwt;
+
 use std::path::{Component, Path};
 
 use secretmount::config::Limits;
@@ -23,6 +27,7 @@ pub fn target(name: &str) -> Option<fn(&[u8])> {
         "jmespath" => jmespath,
         "json" => json,
         "jwks" => jwks,
+        "jwt" => jwt,
         "objects_yaml" => objects_yaml,
         "path" => path,
         _ => return None,
