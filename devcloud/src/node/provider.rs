@@ -4,7 +4,6 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -13,7 +12,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
 use super::{Driver, Node};
-use crate::{DevCloud, lock};
+use crate::DevCloud;
 
 /// How long a line of a log is waited for: far longer than any takes, so that a missing one fails a test and hangs none.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -23,8 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Provider {
     child: Child,
     socket: PathBuf,
-    log: Arc<Mutex<String>>,
-    lines: watch::Receiver<usize>,
+    log: watch::Receiver<String>,
 }
 
 impl Provider {
@@ -55,21 +53,19 @@ impl Provider {
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()?;
-        let log = Arc::new(Mutex::new(String::new()));
-        let (count, lines) = watch::channel(0);
+        let (written, log) = watch::channel(String::new());
         if let Some(stderr) = child.stderr.take() {
-            let log = Arc::clone(&log);
             tokio::spawn(async move {
                 let mut stderr = BufReader::new(stderr).lines();
                 while let Ok(Some(line)) = stderr.next_line().await {
-                    let mut log = lock(&log);
-                    log.push_str(&line);
-                    log.push('\n');
-                    count.send_modify(|count| *count += 1);
+                    written.send_modify(|log| {
+                        log.push_str(&line);
+                        log.push('\n');
+                    });
                 }
             });
         }
-        Ok(Self { child, socket: node.providers_dir().join(socket), log, lines })
+        Ok(Self { child, socket: node.providers_dir().join(socket), log })
     }
 
     /// Where it serves.
@@ -79,7 +75,7 @@ impl Provider {
 
     /// What it has logged so far.
     pub fn log(&self) -> String {
-        lock(&self.log).clone()
+        self.log.borrow().clone()
     }
 
     /// Resolves once its log holds `text`; gives `false` when it ends, or a minute has gone by, without.
@@ -89,13 +85,10 @@ impl Provider {
 
     /// The same for a text that its log shall hold so many times.
     pub async fn logged_times(&self, text: &str, times: usize) -> bool {
-        let is_there = || lock(&self.log).matches(text).count() >= times;
-        let mut lines = self.lines.clone();
-        let found = lines.wait_for(|_| is_there());
-        match tokio::time::timeout(PATIENCE, found).await {
-            Ok(Ok(_)) => true,
-            _ => is_there(),
-        }
+        let is_there = |log: &String| log.matches(text).count() >= times;
+        let mut log = self.log.clone();
+        let found = tokio::time::timeout(PATIENCE, log.wait_for(is_there)).await;
+        matches!(found, Ok(Ok(_))) || is_there(&self.log.borrow())
     }
 
     /// Dials it once it has logged `ready`.
