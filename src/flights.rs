@@ -61,7 +61,7 @@ impl<K: Hash + Eq + Clone, V: Clone> Flights<K, V> {
         lock(&self.table).places.retain(|_, (place, _)| is_kept(place));
     }
 
-    #[cfg_attr(not(feature = "aws"), expect(dead_code, reason = "only what keeps sessions needs it"))]
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         lock(&self.table).places.len()
     }

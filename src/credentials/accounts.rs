@@ -79,6 +79,7 @@ mod tests {
     impl KubernetesApi for FakeCluster {
         async fn service_account(&self, _: &str, _: &str) -> Result<ServiceAccount, ClusterError> {
             let number = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
+            // On a paused clock: so old is an answer when it comes.
             tokio::time::sleep(Duration::from_millis(5)).await;
             match self.down.load(Ordering::Relaxed) {
                 true => Err(ClusterError::Unavailable { what: "get".into(), problem: "down".into() }),

@@ -64,6 +64,7 @@ mod tests {
     }
 
     async fn says(what: Says, place: &'static str) -> Result<&'static str, FetchError> {
+        // On a paused clock: what is waited for comes at its time, and none passes.
         let after = |milliseconds| tokio::time::sleep(Duration::from_millis(milliseconds));
         let failed = |reason, verdict| Err(FetchError::Backend { reason, message: place.into(), verdict });
         match what {

@@ -6,7 +6,7 @@
 //! stand in `differences.json`, under a name that `docs/migrate-from-ascp.md` explains.
 
 #[path = "../support/mod.rs"]
-#[allow(dead_code, reason = "shared with other suites")]
+#[allow(dead_code, reason = "the suites of mounts use more of it")]
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -20,8 +20,6 @@ use crate::secrets::aws::Session;
 
 /// More than the pods of a node have.
 const MOST_SESSIONS: usize = 4_096;
-/// How many new ones may come until ended ones are cleared away.
-const SWEEP_EVERY: usize = 64;
 /// Part of a session's life, in percent, after which it is renewed, and by how much that differs.
 const DUE_AFTER: f64 = 80.0;
 const DUE_JITTER: f64 = 5.0;
@@ -96,7 +94,7 @@ impl Sessions {
         key: SessionKey,
         make: impl AsyncFnOnce() -> Result<Session, CredentialError>,
     ) -> Result<Session, CredentialError> {
-        let place = self.place(key);
+        let place = self.flights.place(key);
         let (flight, old) = match self.state(&place) {
             State::Fresh(session) => return Ok(session),
             State::Refused(error) => return Err(error),
@@ -128,7 +126,7 @@ impl Sessions {
         refused: &Session,
         make: impl AsyncFnOnce() -> Result<Session, CredentialError>,
     ) -> Result<Session, CredentialError> {
-        let place = self.place(key);
+        let place = self.flights.place(key);
         let _flight = place.flight().await;
         match place.value().and_then(|kept| kept.session) {
             Some(held) if held.session.id() != refused.id() && self.is_usable(&held) => return Ok(held.session),
@@ -138,15 +136,11 @@ impl Sessions {
         self.make(&place, None, true, make).await
     }
 
-    fn place(&self, key: SessionKey) -> Arc<Place<Kept>> {
-        if self.flights.len() % SWEEP_EVERY == SWEEP_EVERY - 1 {
-            self.flights.sweep(|kept| kept.session.as_ref().is_some_and(|held| self.is_usable(held)));
-        }
-        self.flights.place(key)
+    fn state(&self, place: &Place<Kept>) -> State {
+        place.value().map_or(State::Empty, |kept| self.state_of(kept))
     }
 
-    fn state(&self, place: &Place<Kept>) -> State {
-        let Some(Kept { session, refusal }) = place.value() else { return State::Empty };
+    fn state_of(&self, Kept { session, refusal }: Kept) -> State {
         match session.filter(|held| self.is_usable(held)) {
             Some(held) if held.due > Instant::now() => State::Fresh(held.session),
             Some(held) => State::Due(held.session),
@@ -178,6 +172,8 @@ impl Sessions {
                 let due = made + self.until_due(session.credentials.expiry()).max(LEAST_LIFE);
                 let held = Held { session: session.clone(), made, due, forced };
                 place.put(Kept { session: Some(held), refusal: None });
+                // Whatever has ended is wiped now: beside an exchange that costs nothing.
+                self.flights.sweep(|kept| !matches!(self.state_of(kept.clone()), State::Empty));
                 Ok(session)
             }
             Err(error) => match (old, before) {
