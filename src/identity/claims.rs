@@ -246,7 +246,8 @@ impl Claims {
             uid,
             service_account: serviceaccount.name.clone(),
             service_account_uid: serviceaccount.uid.clone(),
-            node: node.as_ref().map(|node| node.name.clone()),
+            // What is remembered for the node, such as its Region, is not taken from a token that nobody has looked at.
+            node: node.as_ref().filter(|_| unproved.is_none()).map(|node| node.name.clone()),
             unproved,
             audience: audience.into(),
             token,
