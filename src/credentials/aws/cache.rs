@@ -13,7 +13,7 @@ use super::CredentialError;
 use crate::clock::{Instant, WallClock};
 use crate::flights::{Flights, Place};
 use crate::identity::Scope;
-use crate::plan::aws::Region;
+use crate::plan::aws::{Region, RoleArn};
 use crate::random;
 use crate::reason::{Explained as _, Reason};
 use crate::secrets::aws::Session;
@@ -45,7 +45,7 @@ pub struct SessionKey {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Way {
     /// Shared by pods of the service account: no pod's name is in such a session.
-    Irsa { role: String, region: Region },
+    Irsa { role: RoleArn, region: Region },
     /// AWS has put the pod's own name and UID into it.
     PodIdentity { pod_uid: String },
 }
@@ -377,7 +377,10 @@ mod tests {
                         let region = "eu-west-1".parse().expect("a Region");
                         match role {
                             0 => (SessionKey { scope, way: Way::PodIdentity { pod_uid: pod.to_string() } }, format!("{account} {pod}")),
-                            _ => (SessionKey { scope, way: Way::Irsa { role: format!("role-{role}"), region } }, format!("{account} {role} shared")),
+                            _ => {
+                                let role_arn = format!("arn:aws:iam::111122223333:role/{role}").parse().expect("a role");
+                                (SessionKey { scope, way: Way::Irsa { role: role_arn, region } }, format!("{account} {role} shared"))
+                            }
                         }
                     };
                     let (key, owner, result) = match step {

@@ -12,53 +12,25 @@ use aws_sdk_sts::primitives::{DateTime, DateTimeFormat};
 use http::StatusCode;
 use serde::Deserialize;
 
-use super::CredentialError;
 use super::agent::{Agent, Failure};
-use super::cache::{SessionKey, Sessions, Way};
+use super::cache::Way;
+use super::{CredentialError, Source};
 use crate::aws::TENANTS;
 use crate::clock::Instant;
 use crate::identity::Principal;
 use crate::plan::aws::{AddressFamily, Region};
 use crate::reason::{Explained, Reason};
-use crate::secrets::CredentialSource;
 use crate::secrets::aws::Session;
 
-/// Credentials of one pod. The agent is asked once, whatever number of Regions they are used in.
-pub struct PodIdentitySource {
-    agent: Arc<Agent>,
-    sessions: Arc<Sessions>,
-    principal: Principal,
-    family: AddressFamily,
-    deadline: Instant,
+/// Exchanges the token of one pod, for sessions that are good in every Region.
+pub struct PodIdentity {
+    pub agent: Arc<Agent>,
+    pub principal: Principal,
+    pub family: AddressFamily,
+    pub deadline: Instant,
 }
 
-impl PodIdentitySource {
-    pub fn new(
-        agent: Arc<Agent>,
-        sessions: Arc<Sessions>,
-        principal: &Principal,
-        family: AddressFamily,
-        deadline: Instant,
-    ) -> Self {
-        Self { agent, sessions, principal: principal.clone(), family, deadline }
-    }
-
-    fn key(&self) -> SessionKey {
-        let way = Way::PodIdentity { pod_uid: self.principal.pod_uid().to_owned() };
-        SessionKey { scope: self.principal.scope(), way }
-    }
-
-    async fn exchange(&self) -> Result<Session, PodIdentityError> {
-        let answer = self.agent.ask(self.principal.token(), self.family, self.deadline).await;
-        let credentials = match answer {
-            Ok(body) => credentials_of_answer(&body).ok_or(Failure::Strange("it answers without usable credentials")),
-            Err(failure) => Err(failure),
-        };
-        let credentials = credentials.map_err(|failure| self.explain(failure))?;
-        let role = format!("the Pod Identity role of service account {}", self.service_account());
-        Ok(Session { credentials, role, tenant: self.principal.scope().part(TENANTS) })
-    }
-
+impl PodIdentity {
     fn service_account(&self) -> String {
         format!("{}/{}", self.principal.namespace(), self.principal.service_account())
     }
@@ -157,17 +129,20 @@ pub fn credentials_of_answer(body: &[u8]) -> Option<Credentials> {
 }
 
 #[async_trait]
-impl CredentialSource for PodIdentitySource {
-    type Place = Region;
-    type Credentials = Session;
-    type Error = CredentialError;
-
-    async fn credentials(&self, _: &Region) -> Result<Session, CredentialError> {
-        self.sessions.get(self.key(), async || Ok(self.exchange().await?)).await
+impl Source for PodIdentity {
+    async fn way(&self, _: &Region) -> Result<Way, CredentialError> {
+        Ok(Way::PodIdentity { pod_uid: self.principal.pod_uid().to_owned() })
     }
 
-    async fn renewed(&self, _: &Region, refused: &Session) -> Result<Session, CredentialError> {
-        self.sessions.renewed(self.key(), refused, async || Ok(self.exchange().await?)).await
+    async fn exchange(&self, _: &Region) -> Result<Session, CredentialError> {
+        let answer = self.agent.ask(self.principal.token(), self.family, self.deadline).await;
+        let credentials = match answer {
+            Ok(body) => credentials_of_answer(&body).ok_or(Failure::Strange("it answers without usable credentials")),
+            Err(failure) => Err(failure),
+        };
+        let credentials = credentials.map_err(|failure| self.explain(failure))?;
+        let role = format!("the Pod Identity role of service account {}", self.service_account());
+        Ok(Session { credentials, role, tenant: self.principal.scope().part(TENANTS) })
     }
 }
 

@@ -1,0 +1,142 @@
+//! AWS Security Token Service: a token for the session of a role.
+
+use aws_config::SdkConfig;
+use aws_credential_types::Credentials;
+use aws_sdk_sts::Client;
+use aws_sdk_sts::config::Builder;
+use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_sts::operation::RequestId;
+
+use crate::aws::{Clients, TENANTS};
+use crate::identity::Principal;
+use crate::plan::aws::{Region, RoleArn};
+use crate::reason::Reason;
+use crate::secrets::aws::Session;
+
+/// Longest role session name that STS takes.
+const MAX_SESSION_NAME: usize = 64;
+
+/// The STS of every Region.
+pub struct Sts(Clients<Client>);
+
+/// Why there is no session: a word, and the rest of a sentence that has named the role and the Region.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    pub reason: Reason,
+    pub problem: String,
+}
+
+/// What an operation makes of an error code that means something of its own there.
+type Known<'a> = &'a (dyn Fn(&str) -> Option<(Reason, String)> + Sync);
+
+impl Sts {
+    /// `config` brings the connector, time-outs, retries and endpoints, and no credentials.
+    pub fn new(config: SdkConfig) -> Self {
+        Self(Clients::new(config, "sts", |config, partition| {
+            Client::from_conf(Builder::from(config).retry_partition(partition).build())
+        }))
+    }
+
+    /// A session for the token of a pod. The request is not signed.
+    pub async fn for_token(
+        &self,
+        region: &Region,
+        principal: &Principal,
+        role: &RoleArn,
+        known: Known<'_>,
+    ) -> Result<Session, Failure> {
+        let tenant = principal.scope().part(TENANTS);
+        let answer = self
+            .0
+            .of(region, tenant)
+            .assume_role_with_web_identity()
+            .role_arn(role.as_str())
+            .role_session_name(session_name(principal))
+            .web_identity_token(principal.token().expose())
+            .send()
+            .await
+            .map_err(|error| failure(&error, known))?;
+        session(answer.credentials, role, tenant)
+    }
+}
+
+fn session(given: Option<aws_sdk_sts::types::Credentials>, role: &RoleArn, tenant: u8) -> Result<Session, Failure> {
+    let unusable =
+        || Failure { reason: Reason::AnswerMismatch, problem: "STS answered without usable credentials".into() };
+    let given = given.ok_or_else(unusable)?;
+    let expiration = given.expiration.try_into().map_err(|_| unusable())?;
+    let credentials = Credentials::new(
+        given.access_key_id,
+        given.secret_access_key,
+        Some(given.session_token),
+        Some(expiration),
+        "sts",
+    );
+    Ok(Session { credentials, role: role.to_string(), tenant })
+}
+
+/// The SDK's `Debug` can hold a whole request, so only codes and AWS's message leave it.
+fn failure<E: ProvideErrorMetadata>(error: &SdkError<E>, known: Known<'_>) -> Failure
+where
+    SdkError<E>: RequestId,
+{
+    let SdkError::ServiceError(service) = error else {
+        let (reason, problem) = crate::aws::transport_problem(error);
+        return Failure { reason, problem: problem.into() };
+    };
+    let status = service.raw().status().as_u16();
+    let code = service.err().meta().code().unwrap_or("unknown error");
+    let request_id = error.request_id().unwrap_or("unknown");
+    let (reason, problem) = match code {
+        _ if let Some((reason, problem)) = known(code) => (reason, format!("{problem}. [{code}]")),
+        throttled if crate::aws::is_throttling(throttled) || status == 429 => {
+            (Reason::AwsThrottled, format!("AWS answers too many requests. [{code}, request {request_id}]"))
+        }
+        "IDPCommunicationError" => (
+            Reason::AwsUnavailable,
+            format!("AWS cannot reach the cluster's issuer to read its keys. [{code}, request {request_id}]"),
+        ),
+        _ if status >= 500 => {
+            (Reason::AwsUnavailable, format!("STS fails. [{code}, HTTP {status}, request {request_id}]"))
+        }
+        _ => {
+            // Only here AWS's own words are passed on.
+            let said = service.err().meta().message().unwrap_or_default();
+            (Reason::AssumeRoleDenied, format!("{} [{code}]", crate::aws::shorten(said, 200)))
+        }
+    };
+    Failure { reason, problem }
+}
+
+/// `namespace.serviceaccount`: pods share the session, so no pod's name stands in it. Both are DNS names, whose characters
+/// STS takes; what is too long keeps its beginning and ends in a digest, so that two accounts never look like one.
+fn session_name(principal: &Principal) -> String {
+    fitted(format!("{}.{}", principal.namespace(), principal.service_account()))
+}
+
+fn fitted(name: String) -> String {
+    if name.len() <= MAX_SESSION_NAME {
+        return name;
+    }
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, name.as_bytes());
+    let digest: String = digest.as_ref().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    let kept: String = name.chars().take(MAX_SESSION_NAME - digest.len() - 1).collect();
+    format!("{kept}-{digest}")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn every_session_name_is_one_that_sts_takes(name in "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\.[a-z0-9]([a-z0-9.-]{0,250}[a-z0-9])?") {
+            let fit = fitted(name.clone());
+            let allowed = |c: char| c.is_ascii_alphanumeric() || "+=,.@-_".contains(c);
+            prop_assert!((2..=64).contains(&fit.len()) && fit.chars().all(allowed), "{}", fit);
+            prop_assert_ne!(fitted(format!("{name}x")), fit);
+        }
+    }
+}
