@@ -86,6 +86,10 @@ pub struct Settings {
     )]
     pub pod_identity_endpoint: Vec<String>,
 
+    /// Rules for what each namespace may ask for, in YAML; without it, AWS alone decides
+    #[arg(long, env = "SECRETMOUNT_POLICY_FILE", value_name = "FILE", value_parser = parse_absolute)]
+    pub policy_file: Option<PathBuf>,
+
     /// What is logged: error, warn, info, debug or trace, or a filter such as secretmount=debug
     #[arg(long, env = "SECRETMOUNT_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
     pub log_level: String,

@@ -21,6 +21,7 @@ pub mod hardening;
 pub mod identity;
 pub mod mount;
 pub mod plan;
+pub mod policy;
 pub mod provider;
 mod random;
 pub mod reason;

@@ -81,13 +81,15 @@ macro_rules! reasons {
 reasons! {
     InvalidArgument:
         InvalidRequest InvalidParameter InvalidObjects InvalidFileName DuplicateFile InvalidJmesPath
-        LimitExceeded NotJson;
+        ConflictingSettings LimitExceeded NotJson;
     Unauthenticated: TokenInvalid TokenExpired TokenMismatch;
-    PermissionDenied: AssumeRoleDenied SecretAccessDenied DecryptDenied;
+    PermissionDenied:
+        AssumeRoleDenied SecretAccessDenied DecryptDenied NamespaceNotAllowed RoleNotAllowed RegionNotAllowed
+        ObjectNotAllowed;
     NotFound: SecretNotFound SecretVersionNotFound SecretPendingDeletion ParameterNotFound JsonKeyNotFound
         ServiceAccountNotFound;
     FailedPrecondition:
-        TokenMissing RoleMissing PodIdentityMissing RegionUnknown TargetNotTmpfs TargetUnexpected KubernetesForbidden
+        TokenMissing RoleMissing PodIdentityMissing CredentialsMissing RegionUnknown TargetNotTmpfs TargetUnexpected KubernetesForbidden
         ResponseTooLarge;
     Internal:
         AwsThrottled AwsUnavailable AwsTimeout TlsFailed AgentUnavailable AgentThrottled KubernetesUnavailable KeysUnavailable WriteFailed NoSpace BudgetSpent

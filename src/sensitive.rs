@@ -2,6 +2,7 @@
 //!
 //! Both are wiped when dropped. The copies that gRPC, HTTP and TLS libraries keep in their buffers are not.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -42,6 +43,9 @@ impl fmt::Debug for SecretBytes {
         f.write_str("SecretBytes(redacted)")
     }
 }
+
+/// The data of the Secret that a pod's volume names in `nodePublishSecretRef`, which comes with each mount of it.
+pub type MountSecrets = BTreeMap<String, SecretBytes>;
 
 /// A pod's service-account token: whoever has it is the pod, as far as AWS can tell.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]

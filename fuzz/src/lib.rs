@@ -23,6 +23,7 @@ pub fn target(name: &str) -> Option<fn(&[u8])> {
     Some(match name {
         "agent_reply" => agent_reply,
         "arn_region" => arn_region,
+        "assume_roles" => assume_roles,
         "attributes" => attributes,
         "jmespath" => jmespath,
         "json" => json,
@@ -110,6 +111,30 @@ fn objects_of(parameters: &Parameters, failover: &str) {
     paths.sort_by_key(|path| path.elements().collect::<Vec<_>>());
     for pair in paths.windows(2) {
         assert!(!pair[0].is_parent_of(pair[1]), "{} would have to be a directory and a file", pair[0]);
+    }
+}
+
+/// A chain of roles. Whatever is accepted is what STS takes, and says nothing of who a pod is.
+pub fn assume_roles(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let objects = "- {objectName: a, objectType: secretsmanager}";
+    for auth in ["irsa", "podIdentity", "nodePublishSecret"] {
+        let parameters = [("objects", objects), ("assumeRoles", text), ("auth", auth)];
+        let parameters: Parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let Ok(class) = Class::parse(&parameters, permission(), &Limits::DEFAULT) else { return };
+        let hops = &class.authentication().hops;
+        assert!(hops.len() <= 8);
+        for (hop, number) in hops.iter().zip(1..) {
+            let is_one_line = |text: &String| !text.chars().any(char::is_control);
+            assert!(hop.external_id.iter().all(|id| id.is_ascii() && is_one_line(id) && id.len() <= 1_224));
+            assert!(hop.session_tags.len() <= 50 && hop.session_tags.iter().flat_map(|(k, v)| [k, v]).all(is_one_line));
+            for key in hop.session_tags.keys().map(|key| key.to_lowercase()) {
+                assert!(!["kubernetes-", "eks-", "aws:"].iter().any(|reserved| key.starts_with(reserved)), "{key}");
+            }
+            assert!(hop.transitive_tag_keys.iter().all(|key| hop.session_tags.contains_key(key)));
+            let longest = if number == 1 && auth == "nodePublishSecret" { 43_200 } else { 3_600 };
+            assert!(hop.duration.is_none_or(|duration| (900..=longest).contains(&duration.as_secs())));
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -16,6 +17,7 @@ use crate::grpc::{self, ProviderService, Shutdown};
 use crate::identity::{Expectation, Identity};
 use crate::mount::{Mounter, Writing};
 use crate::plan::aws::Region;
+use crate::policy::aws::Policy;
 use crate::provider::Provider;
 use crate::provider::aws::Aws;
 use crate::secrets::aws::AwsBackend;
@@ -68,13 +70,20 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         .iter()
         .map(|url| url.parse().map_err(|problem| anyhow::anyhow!("--pod-identity-endpoint {url:?}: {problem}")))
         .collect::<anyhow::Result<Vec<Endpoint>>>()?;
+    let policy = match &settings.policy_file {
+        Some(path) => Policy::read(path).context("--policy-file")?,
+        None => Policy::default(),
+    };
+    let policy = Arc::new(policy);
     let aws = crate::aws::configuration().await?;
     let cluster: Arc<dyn KubernetesApi> = Arc::new(KubernetesClient::from_environment().await?);
     let node = settings.node_name.clone().filter(|node| !node.is_empty());
+    let agent_limit = settings.official.agent_limit();
     let exchange =
-        Exchange::new(cluster.clone(), aws.clone(), agent, settings.official.agent_limit(), Arc::new(SystemClock));
+        Exchange::new(cluster.clone(), policy.clone(), aws.clone(), agent, agent_limit, Arc::new(SystemClock));
     let audiences = settings.irsa_audience.clone();
-    let provider = Aws::new(cluster.clone(), exchange, AwsBackend::new(aws), audiences, region, node.clone());
+    let backend = AwsBackend::new(aws);
+    let provider = Aws::new(cluster.clone(), exchange, backend, policy, audiences, region, node.clone());
     let Some(identity) = identity(cluster, &settings, node, &stop).await else { return Ok(()) };
 
     let writing = match settings.driver_writes_secrets {

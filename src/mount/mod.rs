@@ -90,8 +90,8 @@ impl<P: Provider> Mounter<P> {
         let principal = self.identity.prove(&request.pod, token, audience, deadline).await?;
 
         record.enter(Stage::Credentials);
-        let plan =
-            self.provider.plan(&class, &principal).await.map_err(|error| MountError::Plan(Explanation::of(error)))?;
+        let of_provider = |error: P::Error| MountError::Provider(Explanation::of(error));
+        let plan = self.provider.plan(&class, &principal).await.map_err(of_provider)?;
         record.warnings(&plan.warnings);
         let (volume, is_written) = match &self.writing {
             // Looked at before AWS is asked, so that a wrong target costs nothing; closed again while AWS is awaited.
@@ -103,7 +103,8 @@ impl<P: Provider> Mounter<P> {
             Writing::Driver => (None, false),
         };
         let freshness = Freshness::of(is_written || self.answered.contains(&target), self.max_age);
-        let credentials = self.provider.credentials(&class, &principal, freshness, deadline);
+        let credentials = self.provider.credentials(&class, &principal, &request.secrets, freshness, deadline);
+        let credentials = credentials.map_err(of_provider)?;
 
         record.enter(Stage::Secrets);
         let values = fetch(self.provider.backend(), &credentials, &plan, self.limits.max_value_bytes).await?;
@@ -143,7 +144,7 @@ pub enum MountError {
     #[error(transparent)]
     Identity(#[from] IdentityError),
     #[error(transparent)]
-    Plan(Explanation),
+    Provider(Explanation),
     #[error(transparent)]
     Fetch(#[from] FetchError),
     #[error(transparent)]
@@ -162,7 +163,7 @@ impl Explained for MountError {
             Self::Request(error) => error.reason(),
             Self::Spec(error) => error.reason(),
             Self::Identity(error) => error.reason(),
-            Self::Plan(error) => error.reason(),
+            Self::Provider(error) => error.reason(),
             Self::Fetch(error) => error.reason(),
             Self::Render(error) => error.reason(),
             Self::Volume(error) => error.reason(),

@@ -2,14 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
-use zeroize::Zeroize as _;
-
 use crate::identity::{ClaimedPod, IdentityError};
 use crate::plan::FilePermission;
 use crate::reason::{Explained, Reason};
-use crate::sensitive::ServiceAccountToken;
+use crate::sensitive::{MountSecrets, SecretBytes, ServiceAccountToken};
 use crate::spec::Parameters;
+use serde::Deserialize;
 
 /// Prefix of the attributes that kubelet adds about the pod.
 const POD_ATTRIBUTES: &str = "csi.storage.k8s.io/";
@@ -26,6 +24,8 @@ pub struct MountRequest {
     pub target_path: String,
     /// Mode of files for which the class names none.
     pub default_permission: FilePermission,
+    /// What came of `nodePublishSecretRef`.
+    pub secrets: MountSecrets,
     tokens: BTreeMap<String, ServiceAccountToken>,
 }
 
@@ -55,8 +55,8 @@ impl Explained for InvalidRequest {
 }
 
 impl MountRequest {
-    /// Reads a request. `attributes`, `secrets` and `permission` are JSON, as the driver sends them. Of the secrets only
-    /// tokens are taken: there kubelet puts them for a CSIDriver with `serviceAccountTokenInSecrets` (KEP-5538).
+    /// Reads a request. `attributes`, `secrets` and `permission` are JSON, as the driver sends them. Tokens are
+    /// also among the secrets: there kubelet puts them for a CSIDriver with `serviceAccountTokenInSecrets` (KEP-5538).
     ///
     /// # Errors
     /// What is missing or malformed.
@@ -69,7 +69,8 @@ impl MountRequest {
         let mut attributes: BTreeMap<String, String> =
             serde_json::from_str(attributes).map_err(|_| InvalidRequest::Attributes)?;
         let among_attributes = attributes.remove(TOKENS).map(ServiceAccountToken::from);
-        let tokens = tokens(tokens_among(secrets)?.or(among_attributes))?;
+        let mut secrets = read_secrets(secrets)?;
+        let tokens = tokens(tokens_among(&mut secrets)?.or(among_attributes))?;
         let pod = {
             let mut of_pod = |name: &'static str| {
                 let value = attributes.remove(&format!("{POD_ATTRIBUTES}{name}"));
@@ -86,7 +87,7 @@ impl MountRequest {
         attributes.retain(|name, _| !name.starts_with(POD_ATTRIBUTES));
         let mode: u32 = serde_json::from_str(permission).map_err(|_| InvalidRequest::Permission)?;
         let (default_permission, _) = FilePermission::from_mode(mode);
-        Ok(Self { pod, class, parameters: attributes, target_path, default_permission, tokens })
+        Ok(Self { pod, class, parameters: attributes, target_path, default_permission, secrets, tokens })
     }
 
     /// The pod's token for the first of some audiences that it has one for, with that audience.
@@ -103,17 +104,20 @@ impl MountRequest {
     }
 }
 
-/// What kubelet put among the secrets, which are null or nothing where there are none.
-fn tokens_among(secrets: &str) -> Result<Option<ServiceAccountToken>, InvalidRequest> {
-    if secrets.is_empty() {
-        return Ok(None);
+/// They are null or nothing where there are none.
+fn read_secrets(json: &str) -> Result<MountSecrets, InvalidRequest> {
+    if json.is_empty() {
+        return Ok(MountSecrets::new());
     }
-    let secrets: Option<BTreeMap<String, String>> =
-        serde_json::from_str(secrets).map_err(|_| InvalidRequest::Secrets)?;
-    let mut secrets = secrets.unwrap_or_default();
-    let tokens = secrets.remove(TOKENS).map(ServiceAccountToken::from);
-    secrets.into_values().for_each(|mut of_user| of_user.zeroize());
-    Ok(tokens.filter(|tokens| !tokens.expose().is_empty()))
+    let secrets: Option<BTreeMap<String, String>> = serde_json::from_str(json).map_err(|_| InvalidRequest::Secrets)?;
+    Ok(secrets.unwrap_or_default().into_iter().map(|(name, value)| (name, SecretBytes::from(value))).collect())
+}
+
+/// Takes what kubelet put among the secrets out of them.
+fn tokens_among(secrets: &mut MountSecrets) -> Result<Option<ServiceAccountToken>, InvalidRequest> {
+    let Some(json) = secrets.remove(TOKENS) else { return Ok(None) };
+    let json = String::from_utf8(json.expose().to_vec()).map_err(|_| InvalidRequest::Tokens)?;
+    Ok(Some(ServiceAccountToken::from(json)).filter(|tokens| !tokens.expose().is_empty()))
 }
 
 /// `{"<audience>": {"token": "…", "expirationTimestamp": "…"}}`, absent where the CSIDriver has no `tokenRequests`.
@@ -157,13 +161,14 @@ mod tests {
     }
 
     #[test]
-    fn tokens_among_the_secrets_count_and_nothing_else_of_them() {
+    fn tokens_among_the_secrets_count_and_nothing_else_of_them_is_taken_for_an_attribute() {
         let token = |text: &str| json!({"sts.amazonaws.com": {"token": text}}).to_string();
         let secrets = json!({TOKENS: token("of-secrets"), "region": "us-east-1"}).to_string();
         let request = MountRequest::parse(&attributes().to_string(), &secrets, "420", String::new()).expect("valid");
         let audiences = ["sts.amazonaws.com".to_owned()];
         assert_eq!(request.token(&audiences).expect("present").1.expose(), "of-secrets");
         assert_eq!(request.parameters["region"], "eu-west-1");
+        assert_eq!(request.secrets.keys().collect::<Vec<_>>(), ["region"]);
         for none in ["", "null", "{}", &json!({TOKENS: ""}).to_string()] {
             let request = MountRequest::parse(&attributes().to_string(), none, "420", String::new()).expect("valid");
             assert_eq!(request.token(&audiences).expect("present").1.expose(), "hunter2", "{none}");

@@ -9,12 +9,14 @@ use super::Provider;
 use crate::clock::{Freshness, Instant};
 use crate::cluster::{ClusterError, KubernetesApi};
 use crate::config::Limits;
-use crate::credentials::aws::{AwsCredentials, Exchange};
+use crate::credentials::aws::{AwsCredentials, Exchange, StaticKeysError};
 use crate::identity::Principal;
-use crate::plan::aws::{Authentication, Region, Stored};
+use crate::plan::aws::{Origin, Region, Stored};
 use crate::plan::{FilePermission, SecretPlan};
+use crate::policy::aws::{Policy, Refusal};
 use crate::reason::{Explained, Reason};
 use crate::secrets::aws::AwsBackend;
+use crate::sensitive::MountSecrets;
 use crate::spec::aws::Class;
 use crate::spec::{Parameters, SpecError};
 
@@ -30,8 +32,11 @@ pub struct Aws {
     cluster: Arc<dyn KubernetesApi>,
     exchange: Exchange,
     backend: AwsBackend,
+    policy: Arc<Policy>,
     irsa_audiences: Vec<String>,
     pod_identity_audiences: Vec<String>,
+    /// For credentials that no token is exchanged for: then it only proves the pod.
+    any_audiences: Vec<String>,
     node: Option<String>,
     /// The Region of classes that name none: given, or learned once from the label of this node.
     default_region: OnceCell<Region>,
@@ -44,16 +49,20 @@ impl Aws {
         cluster: Arc<dyn KubernetesApi>,
         exchange: Exchange,
         backend: AwsBackend,
+        policy: Arc<Policy>,
         irsa_audiences: Vec<String>,
         default_region: Option<Region>,
         node: Option<String>,
     ) -> Self {
+        let pod_identity_audiences = vec![POD_IDENTITY_AUDIENCE.to_owned()];
         Self {
             cluster,
             exchange,
             backend,
+            policy,
+            any_audiences: [&irsa_audiences[..], &pod_identity_audiences].concat(),
             irsa_audiences,
-            pod_identity_audiences: vec![POD_IDENTITY_AUDIENCE.into()],
+            pod_identity_audiences,
             node,
             default_region: OnceCell::new_with(default_region),
         }
@@ -86,6 +95,10 @@ impl Aws {
 pub enum PlanError {
     #[error(transparent)]
     Spec(#[from] SpecError),
+    #[error(transparent)]
+    NotAllowed(#[from] Refusal),
+    #[error(transparent)]
+    StaticKeys(#[from] StaticKeysError),
     #[error("the class names no `region`, and the node's cannot be read")]
     Node(#[source] ClusterError),
     #[error(
@@ -102,6 +115,8 @@ impl Explained for PlanError {
     fn reason(&self) -> Reason {
         match self {
             Self::Spec(error) => error.reason(),
+            Self::NotAllowed(refusal) => refusal.reason(),
+            Self::StaticKeys(error) => error.reason(),
             Self::Node(_) | Self::NoNode | Self::NoRegion { .. } => Reason::RegionUnknown,
         }
     }
@@ -127,9 +142,10 @@ impl Provider for Aws {
     }
 
     fn audiences(&self, class: &Class) -> &[String] {
-        match class.authentication() {
-            Authentication::Irsa => &self.irsa_audiences,
-            Authentication::PodIdentity(_) => &self.pod_identity_audiences,
+        match class.authentication().origin {
+            Origin::Irsa { .. } => &self.irsa_audiences,
+            Origin::PodIdentity(_) => &self.pod_identity_audiences,
+            Origin::NodePublishSecret => &self.any_audiences,
         }
     }
 
@@ -138,17 +154,20 @@ impl Provider for Aws {
             Some(region) => region.clone(),
             None => self.default_region(principal).await?,
         };
-        Ok(class.plan(&region)?)
+        let plan = class.plan(&region)?;
+        self.policy.check(principal.namespace(), class.authentication(), &plan)?;
+        Ok(plan)
     }
 
     fn credentials(
         &self,
         class: &Class,
         principal: &Principal,
+        secrets: &MountSecrets,
         freshness: Freshness,
         deadline: Instant,
-    ) -> AwsCredentials {
-        self.exchange.source(principal, class.authentication(), freshness, deadline)
+    ) -> Result<AwsCredentials, PlanError> {
+        Ok(self.exchange.source(principal, class.authentication(), secrets, freshness, deadline)?)
     }
 
     fn backend(&self) -> &AwsBackend {

@@ -14,6 +14,7 @@ use crate::identity::Principal;
 use crate::plan::{Address, FilePermission, SecretPlan};
 use crate::reason::Explained;
 use crate::secrets::{CredentialSource, SecretBackend};
+use crate::sensitive::MountSecrets;
 use crate::spec::{Parameters, SpecError};
 
 #[async_trait]
@@ -42,18 +43,20 @@ pub trait Provider: Send + Sync + 'static {
     /// The audiences that the token a class needs may be for, the best first.
     fn audiences(&self, class: &Self::Class) -> &[String];
 
-    /// Settles what a class leaves open, for a pod that is proved.
+    /// Settles what a class leaves open, for a pod that is proved, and refuses what the operator does not allow it.
     async fn plan(&self, class: &Self::Class, principal: &Principal) -> Result<SecretPlan<Self::Address>, Self::Error>;
 
-    /// The credentials that a principal can have, by the way that the class names and until `deadline`. What they depend on,
+    /// The credentials that a principal can have, by the way that the class names and until `deadline`; `secrets` came with the
+    /// request. What they depend on,
     /// such as an annotation, may have been read as long ago as `freshness` allows. Nothing is asked before they are needed.
     fn credentials(
         &self,
         class: &Self::Class,
         principal: &Principal,
+        secrets: &MountSecrets,
         freshness: Freshness,
         deadline: Instant,
-    ) -> Self::Credentials;
+    ) -> Result<Self::Credentials, Self::Error>;
 
     fn backend(&self) -> &Self::Backend;
 }

@@ -27,6 +27,12 @@ pub enum SpecError {
     Yaml(String),
     #[error("{parameter} {value:?} {problem}")]
     Parameter { parameter: &'static str, value: String, problem: String },
+    #[error("{problem}")]
+    Conflict { problem: &'static str },
+    #[error("`assumeRoles` {problem}")]
+    AssumeRoles { problem: String },
+    #[error("hop {number} of assumeRoles {problem}")]
+    Hop { number: usize, problem: String },
     #[error("object {position} is empty; remove the dash, or write an objectName")]
     EmptyObject { position: usize },
     #[error("object {position} has no objectName")]
@@ -54,7 +60,12 @@ impl Explained for SpecError {
         match self {
             Self::NoObjects | Self::Yaml(_) | Self::EmptyObject { .. } | Self::NoName { .. } => Reason::InvalidObjects,
             Self::Limit { .. } => Reason::LimitExceeded,
-            Self::Parameter { .. } | Self::Object { .. } | Self::Permission { .. } => Reason::InvalidParameter,
+            Self::Conflict { .. } => Reason::ConflictingSettings,
+            Self::Parameter { .. }
+            | Self::AssumeRoles { .. }
+            | Self::Hop { .. }
+            | Self::Object { .. }
+            | Self::Permission { .. } => Reason::InvalidParameter,
             Self::FileName { .. } => Reason::InvalidFileName,
             Self::JmesPath { .. } => Reason::InvalidJmesPath,
             Self::Duplicate { .. } | Self::AliasTwice { .. } | Self::FileIsDirectory { .. } => Reason::DuplicateFile,

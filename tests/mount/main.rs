@@ -11,6 +11,8 @@ mod files;
 mod identity;
 mod parameters;
 mod pod_identity;
+mod policy;
 mod process;
 mod refusals;
+mod roles;
 mod time;

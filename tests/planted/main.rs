@@ -6,13 +6,15 @@
 mod support;
 
 use devcloud::node::Mount;
-use devcloud::{Fault, TokenOptions};
+use devcloud::{ADMIN_ACCESS_KEY_ID, Fault, TokenOptions};
 use support::{AUDIENCE, POD_IDENTITY_AUDIENCE, ROLE, World, class, class_of, cloud};
 
 const VALUE: &str = "CANARY-VALUE-7f3a91";
 /// Stands for the pod's token in the text of an error.
 const POD_TOKEN: &str = "POD-TOKEN";
 const KEY_VALUE: &str = "CANARY-KEY-55d0c2";
+/// Key of an IAM user in a Secret.
+const STATIC_KEY: &str = "CANARY-STATIC-91be44";
 
 #[tokio::test]
 async fn p14_no_secret_token_or_credential_is_in_a_log_or_an_error() {
@@ -110,6 +112,17 @@ async fn p14_no_secret_token_or_credential_is_in_a_log_or_an_error() {
         }
     }
     assert!(told.contains("and instead of it"), "errors of both Regions are told");
+    // Keys of a Secret, whole and broken, by themselves and to assume a role.
+    let chain = "- {roleArn: 'arn:aws:iam::111122223333:role/other', externalId: shop-1}";
+    for (key, chain) in [(STATIC_KEY.to_owned(), ""), (STATIC_KEY.to_owned(), chain), (format!("{STATIC_KEY} x"), "")] {
+        let pod = world.newcomer();
+        let target = world.node.unmounted(&pod, "secrets").expect("a directory");
+        let class = class(&text).with("auth", "nodePublishSecret").with("assumeRoles", chain);
+        let mount = Mount::new(&pod, &class, &target).token(AUDIENCE, &world.cloud.token(&pod, AUDIENCE));
+        let mount = mount.secret("aws_access_key_id", ADMIN_ACCESS_KEY_ID).secret("aws_secret_access_key", &key);
+        told.push_str(&format!("{:?}\n", world.driver.mount(&mount).await.expect_err("a wrong key")));
+    }
+    assert!(told.contains("hop 1 of assumeRoles") && told.contains("CredentialsMissing"), "{told}");
     // Attributes that are malformed around a token.
     let broken = Mount::new(&world.pod, &class(&text), &target).attribute(
         "csi.storage.k8s.io/serviceAccount.tokens",
@@ -123,7 +136,7 @@ async fn p14_no_secret_token_or_credential_is_in_a_log_or_an_error() {
     assert!(log.contains("shop-db") && told.contains("pasword"), "an empty log would prove nothing");
     let credentials = world.cloud.secrets_of_sessions();
     assert!(!credentials.is_empty(), "somebody has had credentials");
-    let mut planted: Vec<String> = vec![VALUE.into(), KEY_VALUE.into()];
+    let mut planted: Vec<String> = vec![VALUE.into(), KEY_VALUE.into(), STATIC_KEY.into()];
     for token in &tokens {
         let (signed, signature) = token.as_str().rsplit_once('.').expect("three parts");
         planted.extend([signed.to_owned(), signature.to_owned()]);

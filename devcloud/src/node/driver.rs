@@ -48,6 +48,7 @@ pub struct Mount {
     attributes: BTreeMap<String, String>,
     tokens: BTreeMap<String, serde_json::Value>,
     tokens_in_secrets: bool,
+    secrets: serde_json::Map<String, serde_json::Value>,
     target: String,
     permission: String,
     timeout: Duration,
@@ -71,6 +72,7 @@ impl Mount {
             attributes,
             tokens: BTreeMap::new(),
             tokens_in_secrets: false,
+            secrets: serde_json::Map::new(),
             target: target.display().to_string(),
             permission: "420".into(),
             timeout: Duration::from_secs(120), // kubelet's for a CSI call
@@ -94,6 +96,13 @@ impl Mount {
     #[must_use]
     pub fn tokens_in_secrets(mut self) -> Self {
         self.tokens_in_secrets = true;
+        self
+    }
+
+    /// Adds an entry of the Secret that the pod's volume names in `nodePublishSecretRef`.
+    #[must_use]
+    pub fn secret(mut self, name: &str, value: &str) -> Self {
+        self.secrets.insert(name.into(), value.into());
         self
     }
 
@@ -127,14 +136,16 @@ impl Mount {
 
     fn request(&self) -> MountRequest {
         let mut attributes = self.attributes.clone();
-        let mut secrets = json!(null); // what the driver makes of none
+        let mut secrets = self.secrets.clone();
         if !self.tokens.is_empty() {
             let tokens = json!(self.tokens).to_string();
             match self.tokens_in_secrets {
-                true => secrets = json!({TOKENS: tokens}),
+                true => drop(secrets.insert(TOKENS.into(), tokens.into())),
                 false => drop(attributes.insert(TOKENS.into(), tokens)),
             }
         }
+        // What the driver makes of none.
+        let secrets = if secrets.is_empty() { json!(null) } else { json!(secrets) };
         MountRequest {
             attributes: json!(attributes).to_string(),
             secrets: secrets.to_string(),

@@ -13,7 +13,7 @@ use super::CredentialError;
 use crate::clock::{Instant, WallClock};
 use crate::flights::{Flights, Place};
 use crate::identity::Scope;
-use crate::plan::aws::{Region, RoleArn};
+use crate::plan::aws::{Hop, Region, RoleArn};
 use crate::random;
 use crate::reason::{Explained as _, Reason};
 use crate::secrets::aws::Session;
@@ -48,6 +48,10 @@ pub enum Way {
     Irsa { role: RoleArn, region: Region },
     /// AWS has put the pod's own name and UID into it.
     PodIdentity { pod_uid: String },
+    /// Never kept itself, but what is assumed with it. Of all that belongs to the keys.
+    StaticKeys { digest: [u8; 32] },
+    /// A role that was assumed with another session, and all that AWS was told along.
+    Assumed { by: Box<Way>, hop: Hop, region: Region },
 }
 
 /// Sessions by key.

@@ -1,4 +1,4 @@
-//! IAM roles for service accounts: the role of the service account's annotation, through STS.
+//! IAM roles for service accounts: the role that the class or the service account's annotation names, through STS.
 //!
 //! <https://docs.aws.amazon.com/eks/latest/userguide/iam-roles-for-service-accounts.html>
 
@@ -15,6 +15,7 @@ use crate::cluster::ClusterError;
 use crate::credentials::ServiceAccounts;
 use crate::identity::Principal;
 use crate::plan::aws::{InvalidRoleArn, Region, RoleArn};
+use crate::policy::aws::{Policy, Refusal};
 use crate::reason::{Explained, Reason};
 use crate::secrets::aws::Session;
 
@@ -24,10 +25,12 @@ const ROLE_ANNOTATION: &str = "eks.amazonaws.com/role-arn";
 /// Exchanges the token of one principal. The role that is read first is used throughout.
 pub struct Irsa {
     pub accounts: Arc<ServiceAccounts>,
+    pub policy: Arc<Policy>,
     pub sts: Arc<Sts>,
     pub principal: Principal,
     /// How long ago the annotation may have been read.
     pub freshness: Freshness,
+    /// The class's, or what the annotation names.
     pub role: OnceCell<RoleArn>,
 }
 
@@ -40,14 +43,16 @@ impl Irsa {
             if !self.principal.is_of_account(&account.uid) {
                 return Err(IrsaError::OtherAccount { service_account });
             }
-            match account.annotations.get(ROLE_ANNOTATION).map(|annotation| annotation.trim()) {
-                None | Some("") => Err(IrsaError::NoRole { service_account }),
+            let role = match account.annotations.get(ROLE_ANNOTATION).map(|annotation| annotation.trim()) {
+                None | Some("") => return Err(IrsaError::NoRole { service_account }),
                 Some(written) => written.parse().map_err(|problem| IrsaError::InvalidRole {
                     service_account,
                     written: written.into(),
                     problem,
-                }),
-            }
+                })?,
+            };
+            self.policy.check_role(namespace, &role)?;
+            Ok(role)
         };
         self.role.get_or_try_init(read).await
     }
@@ -98,12 +103,16 @@ impl Source for Irsa {
 pub enum IrsaError {
     #[error("the role of the pod's service account cannot be read")]
     Cluster(#[source] ClusterError),
-    #[error("service account {service_account} has no role; annotate it with {ROLE_ANNOTATION}")]
+    #[error(
+        "service account {service_account} has no role; annotate it with {ROLE_ANNOTATION}, or set roleArn in the class"
+    )]
     NoRole { service_account: String },
     #[error("the annotation {ROLE_ANNOTATION} {written:?} of service account {service_account} {problem}")]
     InvalidRole { service_account: String, written: String, problem: InvalidRoleArn },
     #[error("service account {service_account} has been made anew since the pod got its token; restart the pod")]
     OtherAccount { service_account: String },
+    #[error(transparent)]
+    NotAllowed(#[from] Refusal),
     #[error("role {role} cannot be assumed in {region}: {problem}")]
     Sts { reason: Reason, role: RoleArn, region: Region, problem: String },
 }
@@ -114,6 +123,7 @@ impl Explained for IrsaError {
             Self::Cluster(error) => error.reason(),
             Self::NoRole { .. } | Self::InvalidRole { .. } => Reason::RoleMissing,
             Self::OtherAccount { .. } => Reason::TokenMismatch,
+            Self::NotAllowed(refusal) => refusal.reason(),
             Self::Sts { reason, .. } => *reason,
         }
     }

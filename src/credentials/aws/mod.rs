@@ -1,9 +1,11 @@
 //! Credentials of AWS for a pod, by the way that its class names.
 
 mod agent;
+mod assumed;
 mod cache;
 mod irsa;
 mod pod_identity;
+mod static_keys;
 mod sts;
 
 use std::sync::Arc;
@@ -15,20 +17,25 @@ use tokio::sync::OnceCell;
 
 use agent::Agent;
 pub use agent::{Endpoint, InvalidEndpoint};
+use assumed::{Assumed, HopError};
 use cache::{SessionKey, Sessions, Way};
 use irsa::{Irsa, IrsaError};
 pub use pod_identity::credentials_of_answer;
 use pod_identity::{PodIdentity, PodIdentityError};
+use static_keys::StaticKeys;
+pub use static_keys::StaticKeysError;
 use sts::Sts;
 
 use super::ServiceAccounts;
 use crate::clock::{Freshness, Instant, WallClock};
 use crate::cluster::KubernetesApi;
 use crate::identity::{Principal, Scope};
-use crate::plan::aws::{Authentication, Region};
+use crate::plan::aws::{Authentication, Origin, Region};
+use crate::policy::aws::Policy;
 use crate::reason::{Explained, Reason};
 use crate::secrets::CredentialSource;
 use crate::secrets::aws::Session;
+use crate::sensitive::MountSecrets;
 
 /// One way to credentials, for one principal. Nothing is kept here, and nothing is asked before it is needed.
 #[async_trait]
@@ -43,6 +50,7 @@ trait Source: Send + Sync {
 /// Every way to credentials that there is.
 pub struct Exchange {
     accounts: Arc<ServiceAccounts>,
+    policy: Arc<Policy>,
     sts: Arc<Sts>,
     agent: Arc<Agent>,
     sessions: Arc<Sessions>,
@@ -50,9 +58,10 @@ pub struct Exchange {
 
 impl Exchange {
     /// `agent` are the addresses of the EKS Pod Identity agent, in the order they are tried; `agent_limit` is the longest
-    /// that one request to it may take.
+    /// that one request to it may take. `policy` is asked about roles that no class names.
     pub fn new(
         cluster: Arc<dyn KubernetesApi>,
+        policy: Arc<Policy>,
         config: SdkConfig,
         agent: Vec<Endpoint>,
         agent_limit: Duration,
@@ -60,46 +69,84 @@ impl Exchange {
     ) -> Self {
         Self {
             accounts: Arc::new(ServiceAccounts::new(cluster)),
+            policy,
             sts: Arc::new(Sts::new(config)),
             agent: Arc::new(Agent::new(agent, agent_limit)),
             sessions: Arc::new(Sessions::new(clock)),
         }
     }
 
-    /// Credentials on behalf of `principal`, to be had until `deadline`.
+    /// Credentials on behalf of `principal`, to be had until `deadline`; `secrets` came with its request.
+    ///
+    /// # Errors
+    /// Keys that should be among the secrets and are not.
     pub fn source(
         &self,
         principal: &Principal,
-        by: Authentication,
+        authentication: &Authentication,
+        secrets: &MountSecrets,
         freshness: Freshness,
         deadline: Instant,
-    ) -> AwsCredentials {
-        let source: Box<dyn Source> = match by {
-            Authentication::Irsa => Box::new(Irsa {
-                accounts: self.accounts.clone(),
-                sts: self.sts.clone(),
-                principal: principal.clone(),
-                freshness,
-                role: OnceCell::new(),
-            }),
-            Authentication::PodIdentity(family) => {
-                Box::new(PodIdentity { agent: self.agent.clone(), principal: principal.clone(), family, deadline })
+    ) -> Result<AwsCredentials, StaticKeysError> {
+        let first = match &authentication.origin {
+            Origin::Irsa { role } => self.kept(
+                principal,
+                Irsa {
+                    accounts: self.accounts.clone(),
+                    policy: self.policy.clone(),
+                    sts: self.sts.clone(),
+                    principal: principal.clone(),
+                    freshness,
+                    role: OnceCell::new_with(role.clone()),
+                },
+            ),
+            Origin::PodIdentity(family) => {
+                let (agent, principal) = (self.agent.clone(), principal.clone());
+                self.kept(&principal.clone(), PodIdentity { agent, principal, family: *family, deadline })
             }
+            Origin::NodePublishSecret => AwsCredentials::Given(StaticKeys::of(secrets, principal)?),
         };
-        AwsCredentials { source, sessions: self.sessions.clone(), scope: principal.scope() }
+        let hops = authentication.hops.iter().zip(1..);
+        Ok(hops.fold(first, |by, (hop, number)| {
+            let (sts, hop) = (self.sts.clone(), hop.clone());
+            self.kept(principal, Assumed { sts, principal: principal.clone(), by, hop, number })
+        }))
+    }
+
+    fn kept(&self, principal: &Principal, source: impl Source + 'static) -> AwsCredentials {
+        AwsCredentials::Kept(Kept {
+            source: Box::new(source),
+            sessions: self.sessions.clone(),
+            scope: principal.scope(),
+        })
     }
 }
 
-/// Credentials of one principal: those that are kept for its like, or new ones.
-pub struct AwsCredentials {
+/// Credentials of one principal.
+pub enum AwsCredentials {
+    Kept(Kept),
+    Given(StaticKeys),
+}
+
+/// Those that are kept for the principal's like, or new ones.
+pub struct Kept {
     source: Box<dyn Source>,
     sessions: Arc<Sessions>,
     scope: Scope,
 }
 
-impl AwsCredentials {
+impl Kept {
     async fn key(&self, region: &Region) -> Result<SessionKey, CredentialError> {
         Ok(SessionKey { scope: self.scope.clone(), way: self.source.way(region).await? })
+    }
+}
+
+impl AwsCredentials {
+    async fn way(&self, region: &Region) -> Result<Way, CredentialError> {
+        match self {
+            Self::Kept(kept) => kept.source.way(region).await,
+            Self::Given(keys) => Ok(Way::StaticKeys { digest: keys.digest() }),
+        }
     }
 }
 
@@ -110,13 +157,22 @@ impl CredentialSource for AwsCredentials {
     type Error = CredentialError;
 
     async fn credentials(&self, region: &Region) -> Result<Session, CredentialError> {
-        let key = self.key(region).await?;
-        self.sessions.get(key, async || self.source.exchange(region).await).await
+        match self {
+            Self::Kept(kept) => {
+                kept.sessions.get(kept.key(region).await?, async || kept.source.exchange(region).await).await
+            }
+            Self::Given(keys) => Ok(keys.session()),
+        }
     }
 
     async fn renewed(&self, region: &Region, refused: &Session) -> Result<Session, CredentialError> {
-        let key = self.key(region).await?;
-        self.sessions.renewed(key, refused, async || self.source.exchange(region).await).await
+        match self {
+            Self::Kept(kept) => {
+                let key = kept.key(region).await?;
+                kept.sessions.renewed(key, refused, async || kept.source.exchange(region).await).await
+            }
+            Self::Given(keys) => Err(keys.expired()),
+        }
     }
 }
 
@@ -127,6 +183,10 @@ pub enum CredentialError {
     Irsa(#[from] IrsaError),
     #[error(transparent)]
     PodIdentity(#[from] PodIdentityError),
+    #[error(transparent)]
+    StaticKeys(#[from] StaticKeysError),
+    #[error(transparent)]
+    Hop(#[from] HopError),
 }
 
 impl Explained for CredentialError {
@@ -134,6 +194,8 @@ impl Explained for CredentialError {
         match self {
             Self::Irsa(error) => error.reason(),
             Self::PodIdentity(error) => error.reason(),
+            Self::StaticKeys(error) => error.reason(),
+            Self::Hop(error) => error.reason(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! AWS Security Token Service: a token for the session of a role.
+//! AWS Security Token Service: a token, or the session of another role, for the session of a role.
 
 use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
@@ -6,10 +6,11 @@ use aws_sdk_sts::Client;
 use aws_sdk_sts::config::Builder;
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sts::operation::RequestId;
+use aws_sdk_sts::types::Tag;
 
 use crate::aws::{Clients, TENANTS};
 use crate::identity::Principal;
-use crate::plan::aws::{Region, RoleArn};
+use crate::plan::aws::{Hop, Region, RoleArn};
 use crate::reason::Reason;
 use crate::secrets::aws::Session;
 
@@ -57,6 +58,40 @@ impl Sts {
             .await
             .map_err(|error| failure(&error, known))?;
         session(answer.credentials, role, tenant)
+    }
+
+    /// A session for one of another role, or for keys.
+    pub async fn for_session(
+        &self,
+        region: &Region,
+        principal: &Principal,
+        by: &Session,
+        hop: &Hop,
+        known: Known<'_>,
+    ) -> Result<Session, Failure> {
+        let tenant = principal.scope().part(TENANTS);
+        let tags = hop.session_tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build());
+        let tags: Vec<Tag> = tags
+            .collect::<Result<_, _>>()
+            .map_err(|_| Failure { reason: Reason::Internal, problem: "the request could not be built".into() })?;
+        let keys: Vec<String> = hop.transitive_tag_keys.iter().cloned().collect();
+        let seconds = hop.duration.map(|duration| i32::try_from(duration.as_secs()).unwrap_or(i32::MAX));
+        let answer = self
+            .0
+            .of(region, tenant)
+            .assume_role()
+            .role_arn(hop.role.as_str())
+            .role_session_name(session_name(principal))
+            .set_external_id(hop.external_id.clone())
+            .set_tags(Some(tags).filter(|tags| !tags.is_empty()))
+            .set_transitive_tag_keys(Some(keys).filter(|keys| !keys.is_empty()))
+            .set_duration_seconds(seconds)
+            .customize()
+            .config_override(Builder::new().credentials_provider(by.credentials.clone()))
+            .send()
+            .await
+            .map_err(|error| failure(&error, known))?;
+        session(answer.credentials, &hop.role, tenant)
     }
 }
 

@@ -6,6 +6,6 @@ mod region;
 mod stored;
 
 pub use arn::{Arn, InvalidRoleArn, RoleArn};
-pub use authentication::{AddressFamily, Authentication};
+pub use authentication::{AddressFamily, Authentication, Hop, Origin};
 pub use region::{InvalidRegion, Region};
 pub use stored::{Item, Parameter, Revision, Secret, Stored};

@@ -3,6 +3,7 @@
 //! Compared with its version 3.1.1 case by case in `tests/official`. Where the two differ, `docs/migrate-from-ascp.md` says
 //! why.
 
+mod authentication;
 mod compare;
 mod entry;
 mod raw;
@@ -13,8 +14,8 @@ use raw::RawObject;
 use translation::Translation;
 
 use super::{Parameters, SpecError, yaml};
-use crate::config::{Limits, parse_bool};
-use crate::plan::aws::{AddressFamily, Authentication, InvalidRegion, Region, Stored};
+use crate::config::Limits;
+use crate::plan::aws::{Authentication, InvalidRegion, Region, Stored};
 use crate::plan::{FilePermission, SecretPlan};
 
 /// Most characters of a text that is refused, perhaps for its length, that its error shows.
@@ -45,7 +46,7 @@ impl Class {
         let region = self::region(parameters, "region")?;
         let failover_region = self::region(parameters, "failoverRegion")?;
         let mut warnings = unknown_parameters(parameters);
-        let authentication = authentication(parameters, &mut warnings)?;
+        let authentication = authentication::parse(parameters, &mut warnings)?;
         let translation = Translation::parse(parameter(parameters, "pathTranslation"))?;
 
         let objects = raw_objects(parameters, limits)?
@@ -74,8 +75,8 @@ impl Class {
     }
 
     /// How the pod gets credentials.
-    pub fn authentication(&self) -> Authentication {
-        self.authentication
+    pub fn authentication(&self) -> &Authentication {
+        &self.authentication
     }
 
     /// The plan, with `default_region` where the class names none.
@@ -111,43 +112,18 @@ fn region(parameters: &Parameters, name: &'static str) -> Result<Option<Region>,
     Ok(Some(region))
 }
 
-/// An address type that is none is as good as absent, as there.
-fn authentication(parameters: &Parameters, warnings: &mut Vec<String>) -> Result<Authentication, SpecError> {
-    let uses_pod_identity = match parameter(parameters, "usePodIdentity") {
-        None => false,
-        Some(value) => parse_bool(value).map_err(|help| SpecError::Parameter {
-            parameter: "usePodIdentity",
-            value: value.chars().take(SHOWN).collect(),
-            problem: format!("is neither true nor false; {help}"),
-        })?,
-    };
-    if !uses_pod_identity {
-        return Ok(Authentication::Irsa);
-    }
-    let preferred = parameter(parameters, "preferredAddressType").unwrap_or("auto");
-    let family = match preferred.to_lowercase().as_str() {
-        "auto" => AddressFamily::Any,
-        "ipv4" => AddressFamily::Ipv4,
-        "ipv6" => AddressFamily::Ipv6,
-        _ => {
-            let shown: String = preferred.chars().take(SHOWN).collect();
-            warnings
-                .push(format!("preferredAddressType {shown:?} is none of ipv4, ipv6 and auto; it is taken for auto"));
-            AddressFamily::Any
-        }
-    };
-    Ok(Authentication::PodIdentity(family))
-}
-
 fn unknown_parameters(parameters: &Parameters) -> Vec<String> {
     /// The last is no parameter of a class, but stands among them: the class's name, which the driver adds.
-    const KNOWN: [&str; 7] = [
+    const KNOWN: [&str; 10] = [
         "objects",
         "region",
         "failoverRegion",
         "pathTranslation",
         "usePodIdentity",
         "preferredAddressType",
+        "auth",
+        "roleArn",
+        "assumeRoles",
         "secretProviderClass",
     ];
     parameters

@@ -1,8 +1,9 @@
-//! One entry of `objects` as it is written, before anything is checked.
+//! One entry of `objects`, or of `assumeRoles`, as it is written, before anything is checked.
 //!
 //! Keys match without regard to case, as in the official provider; the last of equal keys wins. Keys that are not known are
 //! kept by name, so that a typo can be pointed out.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -34,6 +35,18 @@ pub struct RawJmesPath {
     pub path: Option<String>,
     pub object_alias: Option<String>,
     pub file_permission: Option<String>,
+    pub unknown_keys: Vec<String>,
+}
+
+/// One entry of `assumeRoles`.
+#[derive(Debug, Default)]
+pub struct RawHop {
+    pub role_arn: Option<String>,
+    pub external_id: Option<String>,
+    /// The keys of tags keep their case.
+    pub session_tags: Option<BTreeMap<String, Option<String>>>,
+    pub transitive_tag_keys: Option<Vec<String>>,
+    pub duration_seconds: Option<String>,
     pub unknown_keys: Vec<String>,
 }
 
@@ -104,6 +117,26 @@ impl ReadKeys for RawJmesPath {
     }
 }
 
+impl ReadKeys for RawHop {
+    const EXPECTED: &'static str = "an entry with roleArn";
+
+    fn read_key<'de, M: MapAccess<'de>>(&mut self, key: &str, map: &mut M) -> Result<bool, M::Error> {
+        match key {
+            "rolearn" => self.role_arn = map.next_value()?,
+            "externalid" => self.external_id = map.next_value()?,
+            "sessiontags" => self.session_tags = map.next_value()?,
+            "transitivetagkeys" => self.transitive_tag_keys = map.next_value()?,
+            "durationseconds" => self.duration_seconds = map.next_value()?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn unknown(&mut self, key: String) {
+        self.unknown_keys.push(key);
+    }
+}
+
 struct KeyVisitor<T>(std::marker::PhantomData<T>);
 
 impl<'de, T: ReadKeys> Visitor<'de> for KeyVisitor<T> {
@@ -125,7 +158,7 @@ impl<'de, T: ReadKeys> Visitor<'de> for KeyVisitor<T> {
     }
 }
 
-/// serde's derive knows no keys in any case, so each of the three has this.
+/// serde's derive knows no keys in any case, so each of the four has this.
 macro_rules! read_in_any_case {
     ($($raw:ident)+) => {
         $(impl<'de> Deserialize<'de> for $raw {
@@ -136,4 +169,4 @@ macro_rules! read_in_any_case {
     };
 }
 
-read_in_any_case!(RawObject RawFailoverObject RawJmesPath);
+read_in_any_case!(RawObject RawFailoverObject RawJmesPath RawHop);

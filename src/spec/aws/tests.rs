@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::plan::RelativePath;
-use crate::plan::aws::{Item, Revision};
+use crate::plan::aws::{AddressFamily, Item, Origin, Revision};
 use crate::reason::{Explained as _, Reason};
 
 const DEFAULT: u32 = 0o644;
@@ -352,18 +352,19 @@ fn a_failover_that_cannot_be_right_is_refused_with_what_to_write() {
 fn pod_identity_is_chosen_as_go_reads_booleans_and_its_address_in_any_case() {
     let read = |parameters: &[(&str, &str)]| {
         let objects = [("objects", "- {objectName: a, objectType: secretsmanager}")];
-        parse_with(&[&objects, parameters].concat()).map(|class| (class.authentication(), class.warnings.len()))
+        parse_with(&[&objects, parameters].concat())
+            .map(|class| (class.authentication().origin.clone(), class.warnings.len()))
     };
     let by = |value, address| read(&[("usePodIdentity", value), ("preferredAddressType", address)]);
     for value in ["true", "True", "TRUE", "t", "T", "1"] {
-        assert_eq!(by(value, ""), Ok((Authentication::PodIdentity(AddressFamily::Any), 0)), "{value}");
+        assert_eq!(by(value, ""), Ok((Origin::PodIdentity(AddressFamily::Any), 0)), "{value}");
     }
     for value in ["false", "False", "FALSE", "f", "F", "0", ""] {
-        assert_eq!(by(value, "ipv6"), Ok((Authentication::Irsa, 0)), "{value}");
+        assert_eq!(by(value, "ipv6"), Ok((Origin::Irsa { role: None }, 0)), "{value}");
     }
-    assert_eq!(by("true", "IPv4"), Ok((Authentication::PodIdentity(AddressFamily::Ipv4), 0)));
-    assert_eq!(by("true", "IPV6"), Ok((Authentication::PodIdentity(AddressFamily::Ipv6), 0)));
-    assert_eq!(by("true", "ipv5"), Ok((Authentication::PodIdentity(AddressFamily::Any), 1)));
+    assert_eq!(by("true", "IPv4"), Ok((Origin::PodIdentity(AddressFamily::Ipv4), 0)));
+    assert_eq!(by("true", "IPV6"), Ok((Origin::PodIdentity(AddressFamily::Ipv6), 0)));
+    assert_eq!(by("true", "ipv5"), Ok((Origin::PodIdentity(AddressFamily::Any), 1)));
     assert_eq!(by("yes", "").expect_err("no boolean").reason(), Reason::InvalidParameter);
 }
 

@@ -1,0 +1,88 @@
+//! Patterns as in IAM policies.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+/// A text in which `*` stands for any characters, also for none, and `?` for one. Everything else is itself, in its case.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html>
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "String")]
+pub struct Pattern(String);
+
+impl From<String> for Pattern {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Pattern {
+    pub fn matches(&self, text: &str) -> bool {
+        matches(&self.0, text)
+    }
+}
+
+/// Steps back to the last `*` only, so that no pattern takes more than the product of both lengths.
+pub fn matches(pattern: &str, text: &str) -> bool {
+    let (mut pattern, mut text) = (pattern.chars(), text.chars());
+    // What comes after the last `*`, and the text it has not swallowed.
+    let mut star = None;
+    loop {
+        let before = (pattern.clone(), text.clone());
+        match (pattern.next(), text.next()) {
+            (Some('*'), _) => {
+                text = before.1;
+                star = Some((pattern.clone(), text.clone()));
+            }
+            (Some('?'), Some(_)) => {}
+            (Some(wanted), Some(there)) if wanted == there => {}
+            (None, None) => return true,
+            (Some(_), Some(_)) | (None, Some(_)) => {
+                let Some((after, rest)) = &mut star else { return false };
+                rest.next();
+                (pattern, text) = (after.clone(), rest.clone());
+            }
+            (Some(_), None) => return false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// As the definition says, in as much time as it takes.
+    fn simply(pattern: &[char], text: &[char]) -> bool {
+        match (pattern, text) {
+            ([], []) => true,
+            (['*', rest @ ..], _) => (0..=text.len()).any(|swallowed| simply(rest, &text[swallowed..])),
+            (['?', rest @ ..], [_, text @ ..]) => simply(rest, text),
+            ([wanted, rest @ ..], [there, text @ ..]) => wanted == there && simply(rest, text),
+            _ => false,
+        }
+    }
+
+    #[test]
+    fn nothing_matches_by_accident() {
+        assert!(matches("*", "") && matches("", "") && matches("shop/*", "shop/") && matches("a*c*e", "abcde"));
+        assert!(!matches("shop", "shop2") && !matches("shop", "Shop") && !matches("", "x") && !matches("?", ""));
+        let long = "a".repeat(10_000);
+        assert!(!matches(&"*a".repeat(50), &format!("{long}b")));
+    }
+
+    proptest! {
+        #[test]
+        fn what_matches_is_what_the_definition_says(pattern in "[ab*?é]{0,8}", text in "[abé]{0,8}") {
+            let (p, t): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
+            prop_assert_eq!(matches(&pattern, &text), simply(&p, &t));
+        }
+    }
+}
