@@ -58,9 +58,9 @@ pub struct Settings {
     #[arg(long, env = "SECRETMOUNT_TOKEN_VERIFICATION", value_name = "HOW", default_value = "auto")]
     pub token_verification: TokenVerification,
 
-    /// JSON Web Key Set of the cluster's signing keys, read instead of the API server's
-    #[arg(long, env = "SECRETMOUNT_TOKEN_KEYS", value_name = "FILE", value_parser = parse_absolute)]
-    pub token_keys: Option<PathBuf>,
+    /// JSON Web Key Set of the cluster's signing keys, read instead of the API server's: a file, or an https URL
+    #[arg(long, env = "SECRETMOUNT_TOKEN_KEYS", value_name = "FILE|URL", value_parser = parse_token_keys)]
+    pub token_keys: Option<TokenKeys>,
 
     /// Region of classes that name none; without it, the label topology.kubernetes.io/region of the pod's node
     #[arg(long, env = "AWS_REGION", value_name = "REGION")]
@@ -124,6 +124,13 @@ pub enum TokenVerification {
     TokenReview,
     /// Not at all: AWS alone judges, and nothing is shared between tokens
     Off,
+}
+
+/// Where the key set is that the operator names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenKeys {
+    File(PathBuf),
+    Url(String),
 }
 
 /// How much one mount may ask for. Each limit is named in the error of the mount that goes over it.
@@ -277,6 +284,18 @@ fn parse_mount_deadline(raw: &str) -> Result<Duration, String> {
     }
 }
 
+/// Without TLS anybody on the way could put in keys of their own.
+fn parse_token_keys(raw: &str) -> Result<TokenKeys, String> {
+    let is_url = raw.parse::<http::Uri>().is_ok_and(|uri| {
+        uri.scheme_str() == Some("https") && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
+    });
+    match parse_absolute(raw) {
+        Ok(path) => Ok(TokenKeys::File(path)),
+        Err(_) if is_url => Ok(TokenKeys::Url(raw.to_owned())),
+        Err(_) => Err("write an absolute path, or a URL like https://oidc.example.org/keys".into()),
+    }
+}
+
 fn parse_absolute(raw: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(raw);
     if path.is_absolute() { Ok(path) } else { Err("write an absolute path, like /var/lib/kubelet".into()) }
@@ -299,6 +318,16 @@ mod tests {
             assert!(parse_duration(raw).is_err(), "{raw:?} was accepted");
         }
         assert!(parse_mount_deadline("0s").is_err());
+    }
+
+    #[test]
+    fn a_key_set_is_at_a_path_or_behind_tls() {
+        assert_eq!(parse_token_keys("/keys.json"), Ok(TokenKeys::File("/keys.json".into())));
+        let url = "https://oidc.eks.eu-west-1.amazonaws.com/id/0123/keys";
+        assert_eq!(parse_token_keys(url), Ok(TokenKeys::Url(url.into())));
+        for other in ["", "keys.json", "http://oidc.example.org/keys", "https://", "https://a@b/keys", "ftp://x/y"] {
+            assert!(parse_token_keys(other).is_err(), "{other:?} was accepted");
+        }
     }
 
     #[test]

@@ -16,6 +16,9 @@ use crate::{secretsmanager, ssm, sts};
 
 /// Service and operation of a request, by what the client cannot leave out.
 fn operation(asked: &Asked) -> (String, String) {
+    if is_key_set(asked) {
+        return ("oidc".to_owned(), "GetKeys".to_owned());
+    }
     let target = asked.header("x-amz-target");
     if let Some((prefix, operation)) = target.split_once('.') {
         let service = match prefix {
@@ -31,6 +34,11 @@ fn operation(asked: &Asked) -> (String, String) {
     let service =
         Authorization::parse(asked.header("authorization")).map_or("unknown", |authorization| authorization.service);
     (service.to_owned(), "unknown".to_owned())
+}
+
+/// Where EKS publishes the key set of a cluster: `https://oidc.eks.eu-west-1.amazonaws.com/id/<cluster>/keys`.
+fn is_key_set(asked: &Asked) -> bool {
+    asked.method == "GET" && asked.header("host").starts_with("oidc.eks.") && asked.path.ends_with("/keys")
 }
 
 pub(crate) fn describe(shared: &Shared, asked: &Asked) -> CallFacts {
@@ -79,6 +87,7 @@ fn subject(body: &[u8]) -> Option<String> {
 pub(crate) fn answer(shared: &Shared, asked: &Asked) -> Answer {
     let (service, operation) = operation(asked);
     let outcome = match service.as_str() {
+        "oidc" => return Answer::json(200, &lock(&shared.cluster).keyring.jwks()),
         "sts" => sts::answer(shared, asked, &operation),
         "secretsmanager" | "ssm" => json_service(shared, asked, &service, &operation),
         _ => Err(AwsError::new(404, "UnknownOperationException", "")),

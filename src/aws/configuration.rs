@@ -9,11 +9,12 @@ use aws_config::meta::region::{ProvideRegion, future};
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, ConfigLoader, SdkConfig};
+use aws_sdk_sts::config::SharedAsyncSleep;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{self, TlsContext, TrustStore};
 use aws_smithy_http_client::{Builder, Connector};
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpClient};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
@@ -82,7 +83,7 @@ fn endpoint_variable() -> anyhow::Result<Option<&'static str>> {
 /// Whom to take for AWS: the authorities in the file that `AWS_CA_BUNDLE` names and no others, as AWS's own tools read it;
 /// without it, the system's. There is no way to do without.
 /// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-gen-config.html>
-fn tls_context() -> anyhow::Result<TlsContext> {
+pub(super) fn tls_context() -> anyhow::Result<TlsContext> {
     let bundle = std::env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty());
     let trusted = match bundle {
         Some(path) => {
@@ -127,16 +128,23 @@ fn check_endpoint(value: &str) -> Result<(), &'static str> {
 /// One for the process: clients of all Regions and roles share its connections. Honours `HTTPS_PROXY` and `NO_PROXY`.
 fn http_client(tls_context: TlsContext) -> SharedHttpClient {
     Builder::new().build_with_connector_fn(move |settings, components| {
-        let mut connector = Connector::builder()
-            .proxy_config(ProxyConfig::from_env())
-            .pool_max_idle_per_host(IDLE_CONNECTIONS_PER_HOST);
-        connector.set_connector_settings(settings.cloned());
-        if let Some(components) = components {
-            connector.set_sleep_impl(components.sleep_impl());
-        }
-        let tls_provider = tls::Provider::Rustls(CryptoMode::AwsLc);
-        connector.tls_provider(tls_provider).tls_context(tls_context.clone()).build()
+        let sleep = components.and_then(|components| components.sleep_impl());
+        connector(settings.cloned(), sleep, &tls_context)
     })
+}
+
+/// `settings` and `sleep` are of a client of the SDK; without them there are no time-outs.
+pub(super) fn connector(
+    settings: Option<HttpConnectorSettings>,
+    sleep: Option<SharedAsyncSleep>,
+    tls_context: &TlsContext,
+) -> Connector {
+    let mut connector =
+        Connector::builder().proxy_config(ProxyConfig::from_env()).pool_max_idle_per_host(IDLE_CONNECTIONS_PER_HOST);
+    connector.set_connector_settings(settings);
+    connector.set_sleep_impl(sleep);
+    let tls_provider = tls::Provider::Rustls(CryptoMode::AwsLc);
+    connector.tls_provider(tls_provider).tls_context(tls_context.clone()).build()
 }
 
 #[cfg(test)]

@@ -2,8 +2,10 @@
 
 mod clients;
 mod configuration;
+mod document;
 mod failure;
 
 pub use clients::{Clients, TENANTS};
 pub use configuration::configuration;
+pub use document::Document;
 pub use failure::{is_expired, is_throttling, shorten, transport_problem};

@@ -8,13 +8,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::aws::Document;
 use crate::clock::SystemClock;
 use crate::cluster::{ClusterError, KubernetesApi, KubernetesClient};
-use crate::config::{Settings, TokenVerification};
+use crate::config::{Settings, TokenKeys, TokenVerification};
 use crate::credentials::aws::{Endpoint, Exchange};
 use crate::grpc::v1alpha1::csi_driver_provider_server::CsiDriverProviderServer;
 use crate::grpc::{self, ProviderService, Shutdown};
-use crate::identity::{Expectation, Identity};
+use crate::identity::{Expectation, Identity, KeySource};
 use crate::mount::{Mounter, Writing};
 use crate::plan::aws::Region;
 use crate::policy::aws::Policy;
@@ -84,7 +85,12 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let audiences = settings.irsa_audience.clone();
     let backend = AwsBackend::new(aws);
     let provider = Aws::new(cluster.clone(), exchange, backend, policy, audiences, region, node.clone());
-    let Some(identity) = identity(cluster, &settings, node, &stop).await else { return Ok(()) };
+    let keys = match &settings.token_keys {
+        None => None,
+        Some(TokenKeys::File(path)) => Some(KeySource::File(path.clone())),
+        Some(TokenKeys::Url(url)) => Some(KeySource::Published(Arc::new(Document::at(url)?))),
+    };
+    let Some(identity) = identity(cluster, &settings, keys, node, &stop).await else { return Ok(()) };
 
     let writing = match settings.driver_writes_secrets {
         true => Writing::Driver,
@@ -105,12 +111,13 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
 async fn identity(
     cluster: Arc<dyn KubernetesApi>,
     settings: &Settings,
+    keys: Option<KeySource>,
     node: Option<String>,
     stop: &CancellationToken,
 ) -> Option<Identity> {
     let expected = Expectation {
         verification: settings.token_verification,
-        key_file: settings.token_keys.clone(),
+        keys,
         issuer: settings.token_issuer.clone().filter(|issuer| !issuer.is_empty()),
         node,
     };

@@ -69,6 +69,8 @@ pub enum ClusterError {
     NotFound { what: String },
     #[error("the Kubernetes API did not answer: {what}: {problem}")]
     Unavailable { what: String, problem: String },
+    #[error("{place} cannot be used as the cluster's key set: {problem}")]
+    NoKeySet { place: String, problem: String },
 }
 
 impl Explained for ClusterError {
@@ -77,6 +79,7 @@ impl Explained for ClusterError {
             Self::Forbidden { .. } => Reason::KubernetesForbidden,
             Self::NotFound { .. } => Reason::ServiceAccountNotFound,
             Self::Unavailable { .. } => Reason::KubernetesUnavailable,
+            Self::NoKeySet { .. } => Reason::KeysUnavailable,
         }
     }
 }

@@ -1,9 +1,11 @@
 //! The keys that tokens are verified with: where they come from, and when they are read again.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tokio::sync::{Mutex, watch};
 
 use super::key_set::{KeySet, VerifyingKey};
@@ -17,6 +19,15 @@ const RENEWED_AFTER: Duration = Duration::from_secs(50 * 60);
 /// Age beyond which a set proves nothing any more.
 const USABLE_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// A key set at a place that the operator names, such as the issuer's own.
+#[async_trait]
+pub trait PublishedKeys: Send + Sync + 'static {
+    fn url(&self) -> &str;
+
+    /// The text that is there now, or why there is none.
+    async fn read(&self) -> Result<String, String>;
+}
+
 /// Where a key set comes from.
 #[derive(Clone)]
 pub enum KeySource {
@@ -24,27 +35,29 @@ pub enum KeySource {
     Cluster(Arc<dyn KubernetesApi>),
     /// A file that the operator keeps.
     File(PathBuf),
+    Published(Arc<dyn PublishedKeys>),
 }
 
 impl KeySource {
     /// # Errors
     /// Also for a set without any key that could verify a token.
     async fn read(&self) -> Result<KeySet, ClusterError> {
-        let (what, text) = match self {
-            Self::Cluster(cluster) => ("get /openid/v1/jwks".to_owned(), cluster.key_set().await?),
+        let (place, text) = match self {
+            Self::Cluster(cluster) => ("/openid/v1/jwks of the API server".to_owned(), cluster.key_set().await?),
             Self::File(path) => {
-                let what = format!("read {}", path.display());
-                match tokio::fs::read_to_string(path).await {
-                    Ok(text) => (what, text),
-                    Err(error) => return Err(ClusterError::Unavailable { what, problem: error.kind().to_string() }),
-                }
+                let text = tokio::fs::read_to_string(path).await.map_err(|error| error.kind().to_string());
+                (path.display().to_string(), text.map_err(unreadable(&path.display()))?)
             }
+            Self::Published(keys) => (keys.url().to_owned(), keys.read().await.map_err(unreadable(&keys.url()))?),
         };
-        KeySet::parse(&text).filter(|keys| !keys.is_empty()).ok_or_else(|| ClusterError::Unavailable {
-            what,
-            problem: "what is there has no key that could verify a token".into(),
-        })
+        let keys = KeySet::parse(&text).filter(|keys| !keys.is_empty());
+        keys.ok_or_else(|| unreadable(&place)("what is there has no key that could verify a token".into()))
     }
+}
+
+fn unreadable(place: &dyn Display) -> impl FnOnce(String) -> ClusterError {
+    let place = place.to_string();
+    |problem| ClusterError::NoKeySet { place, problem }
 }
 
 /// What to do where a key is unknown and its set was read a moment ago.
@@ -119,7 +132,7 @@ impl Keys {
         if state.at.elapsed() > USABLE_FOR {
             return Err(match &*self.outcome.borrow() {
                 Err(error) => error.clone(),
-                Ok(()) => ClusterError::Unavailable { what: "read the key set".into(), problem: "too long ago".into() },
+                Ok(()) => unreadable(&"the key set")("it was read too long ago".into()),
             });
         }
         Ok(state.keys.get(id).cloned())

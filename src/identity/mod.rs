@@ -16,10 +16,9 @@ mod reviews;
 
 pub use claims::TokenError;
 pub use key_set::KeySet;
-pub use keys::KeySource;
+pub use keys::{KeySource, PublishedKeys};
 pub use principal::{Principal, Scope, VerifiedPod};
 
-use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use claims::{Claims, TokenHeader};
@@ -74,11 +73,11 @@ impl Explained for IdentityError {
 }
 
 /// What is known beforehand of the tokens to come.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Expectation {
     pub verification: TokenVerification,
     /// A key set to use instead of the API server's.
-    pub key_file: Option<PathBuf>,
+    pub keys: Option<KeySource>,
     /// Who issues tokens, where that is not to be asked.
     pub issuer: Option<String>,
     /// The node this process runs on, where that is known.
@@ -116,15 +115,15 @@ impl Identity {
             (_, Some(issuer)) => Some(issuer),
             (_, None) => Some(cluster.issuer().await?),
         };
-        let has_file = expected.key_file.is_some();
-        let source = expected.key_file.map_or_else(|| KeySource::Cluster(cluster.clone()), KeySource::File);
+        let is_named = expected.keys.is_some();
+        let source = expected.keys.unwrap_or_else(|| KeySource::Cluster(cluster.clone()));
         let keys = match verification {
             TokenVerification::Off | TokenVerification::TokenReview => None,
             TokenVerification::Jwks => Some(Keys::start(source).await?),
             TokenVerification::Auto => match Keys::start(source).await {
                 Ok(keys) => Some(keys),
                 // Some clusters show their keys to nobody.
-                Err(closed @ (ClusterError::Forbidden { .. } | ClusterError::NotFound { .. })) if !has_file => {
+                Err(closed @ (ClusterError::Forbidden { .. } | ClusterError::NotFound { .. })) if !is_named => {
                     warn!(error = %closed, "every token is put to the API server, because its key set is closed to us");
                     None
                 }

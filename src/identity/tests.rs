@@ -668,7 +668,7 @@ async fn keys_of_a_file_are_read_instead_of_the_api_servers() {
     let start = || {
         let expected = Expectation {
             verification: TokenVerification::Jwks,
-            key_file: Some(file.path().to_owned()),
+            keys: Some(KeySource::File(file.path().to_owned())),
             ..Expectation::default()
         };
         Identity::start(cluster.clone(), expected, clock.clone())

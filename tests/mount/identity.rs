@@ -222,3 +222,22 @@ async fn tokens_among_the_secrets_of_the_request_count() {
     let (world, class, target) = world().await;
     world.driver.mount(&world.mount_of(&class, &target).tokens_in_secrets()).await.expect("mounted");
 }
+
+#[tokio::test]
+async fn f6_the_key_set_may_be_published_by_the_issuer_and_is_read_like_aws() {
+    let url = "https://oidc.eks.eu-west-1.amazonaws.com/id/0123456789/keys";
+    let keys = format!("--token-keys={url}");
+    let (world, proxy) = World::behind_a_proxy_with(&["--token-verification=jwks", &keys]).await;
+    world.cloud.put_secret("eu-west-1", "shop/key", "key");
+    world.ask(&class_of(&["shop/key"])).await.expect("answered");
+    let forged = world.cloud.token_with(&world.pod, TokenOptions::audience(AUDIENCE).forged());
+    let target = world.node.unmounted(&world.pod, "secrets").expect("a directory");
+    let forged = Mount::new(&world.pod, &class_of(&["shop/key"]), &target).token(AUDIENCE, &forged);
+    assert_refused(world.driver.mount(&forged).await, Code::Unauthenticated, "TokenInvalid", &["signature"]);
+    assert_eq!((world.cloud.count("GetKeys"), world.cloud.count("get /openid/v1/jwks")), (1, 0));
+    assert!(
+        proxy.hosts().iter().any(|host| host.starts_with("oidc.eks.eu-west-1.amazonaws.com")),
+        "{:?}",
+        proxy.hosts()
+    );
+}

@@ -55,6 +55,10 @@ impl World {
     /// With the driver writing, and as before AWS itself: the provider makes up all host names, and a proxy leads them to the
     /// cloud. So the Region of every call is known.
     pub async fn behind_a_proxy() -> (Self, Proxy) {
+        Self::behind_a_proxy_with(&[]).await
+    }
+
+    pub async fn behind_a_proxy_with(arguments: &[&str]) -> (Self, Proxy) {
         let cloud = cloud().await;
         let proxy = Proxy::to(&cloud).await.expect("the proxy starts");
         let authority = tempfile::NamedTempFile::new().expect("a file");
@@ -64,7 +68,8 @@ impl World {
             ("AWS_CA_BUNDLE", authority.path().to_str().expect("UTF-8")),
             ("HTTPS_PROXY", &proxy.url()),
         ];
-        (Self::on(cloud, &["--driver-writes-secrets=true"], &environment).await, proxy)
+        let arguments = [&["--driver-writes-secrets=true"], arguments].concat();
+        (Self::on(cloud, &arguments, &environment).await, proxy)
     }
 
     /// A mount of `class` for the pod, with its token.
