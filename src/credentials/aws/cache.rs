@@ -361,9 +361,9 @@ mod tests {
 
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
-            4 => (0..3_u8, 0..3_u8, 0..2_u8, proptest::option::weighted(0.3, any::<bool>()))
+            4 => (0..3_u8, 0..3_u8, 0..5_u8, proptest::option::weighted(0.3, any::<bool>()))
                 .prop_map(|(account, pod, role, fails)| Step::Ask { account, pod, role, fails }),
-            1 => (0..3_u8, 0..3_u8, 0..2_u8).prop_map(|(account, pod, role)| Step::Renew { account, pod, role }),
+            1 => (0..3_u8, 0..3_u8, 0..5_u8).prop_map(|(account, pod, role)| Step::Renew { account, pod, role }),
             2 => (0..5_000_u16).prop_map(Step::Pass),
         ]
     }
@@ -378,14 +378,30 @@ mod tests {
                 for step in steps {
                     let of = |account: u8, pod: u8, role: u8| {
                         let scope = Scope::for_test("shop", &format!("account-{account}"));
-                        let region = "eu-west-1".parse().expect("a Region");
-                        match role {
-                            0 => (SessionKey { scope, way: Way::PodIdentity { pod_uid: pod.to_string() } }, format!("{account} {pod}")),
-                            _ => {
-                                let role_arn = format!("arn:aws:iam::111122223333:role/{role}").parse().expect("a role");
-                                (SessionKey { scope, way: Way::Irsa { role: role_arn, region } }, format!("{account} {role} shared"))
-                            }
-                        }
+                        let region: Region = "eu-west-1".parse().expect("a Region");
+                        let role_arn = || -> RoleArn { "arn:aws:iam::111122223333:role/web".parse().expect("a role") };
+                        let of_pod = Way::PodIdentity { pod_uid: pod.to_string() };
+                        let shared = Way::Irsa { role: role_arn(), region: region.clone() };
+                        // Of the permissions of a chain, the external id is one.
+                        let assumed = |by: Way, external_id: &str| Way::Assumed {
+                            by: Box::new(by),
+                            hop: Hop {
+                                role: role_arn(),
+                                external_id: Some(external_id.into()),
+                                session_tags: Default::default(),
+                                transitive_tag_keys: Default::default(),
+                                duration: None,
+                            },
+                            region: region.clone(),
+                        };
+                        let (way, owner) = match role {
+                            0 => (of_pod, format!("{account} {pod}")),
+                            1 => (shared, format!("{account} shared")),
+                            2 => (assumed(shared, "a"), format!("{account} shared, then a")),
+                            3 => (assumed(shared, "b"), format!("{account} shared, then b")),
+                            _ => (assumed(of_pod, "a"), format!("{account} {pod}, then a")),
+                        };
+                        (SessionKey { scope, way }, owner)
                     };
                     let (key, owner, result) = match step {
                         Step::Pass(seconds) => {
