@@ -57,6 +57,16 @@ enum Way {
 #[serde(try_from = "String")]
 struct RolePattern(String);
 
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Irsa => "irsa",
+            Self::PodIdentity => "podIdentity",
+            Self::NodePublishSecret => "nodePublishSecret",
+        })
+    }
+}
+
 impl Way {
     /// Keys of a Secret have no role that a rule could look at, so they must be allowed in so many words.
     fn of_pods() -> Vec<Self> {
@@ -140,12 +150,7 @@ impl Policy {
             Origin::NodePublishSecret => (Way::NodePublishSecret, None),
         };
         if !rule.auth.contains(&way) {
-            let what = match way {
-                Way::Irsa => "auth irsa".to_owned(),
-                Way::PodIdentity => "auth podIdentity".to_owned(),
-                Way::NodePublishSecret => "auth nodePublishSecret".to_owned(),
-            };
-            return Err(rule.refusal(namespace, Reason::RoleNotAllowed, what, &[] as &[Pattern]));
+            return Err(rule.refusal(namespace, Reason::RoleNotAllowed, format!("auth {way}"), &rule.auth));
         }
         for role in role.into_iter().chain(authentication.hops.iter().map(|hop| &hop.role)) {
             rule.check_role(namespace, role)?;

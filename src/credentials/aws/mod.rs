@@ -89,20 +89,14 @@ impl Exchange {
         deadline: Instant,
     ) -> Result<AwsCredentials, StaticKeysError> {
         let first = match &authentication.origin {
-            Origin::Irsa { role } => self.kept(
-                principal,
-                Irsa {
-                    accounts: self.accounts.clone(),
-                    policy: self.policy.clone(),
-                    sts: self.sts.clone(),
-                    principal: principal.clone(),
-                    freshness,
-                    role: OnceCell::new_with(role.clone()),
-                },
-            ),
+            Origin::Irsa { role } => {
+                let (accounts, policy, sts) = (self.accounts.clone(), self.policy.clone(), self.sts.clone());
+                let (of, role) = (principal.clone(), OnceCell::new_with(role.clone()));
+                self.kept(principal, Irsa { accounts, policy, sts, principal: of, freshness, role })
+            }
             Origin::PodIdentity(family) => {
-                let (agent, principal) = (self.agent.clone(), principal.clone());
-                self.kept(&principal.clone(), PodIdentity { agent, principal, family: *family, deadline })
+                let (agent, of, family) = (self.agent.clone(), principal.clone(), *family);
+                self.kept(principal, PodIdentity { agent, principal: of, family, deadline })
             }
             Origin::NodePublishSecret => AwsCredentials::Given(StaticKeys::of(secrets, principal)?),
         };

@@ -330,6 +330,20 @@ class SecretsManager(Case):
         self.assertEqual(here["text"].content, b"of the shop")
         self.assertEqual(there, {"text": File(b"from abroad", 0o644, version)})
 
+    def test_a_chain_of_roles_reaches_another_account(self):
+        keys = client("sts").assume_role(RoleArn=f"arn:aws:iam::{ABROAD}:role/admin", RoleSessionName="admin")
+        keys = keys["Credentials"]
+        abroad = client(
+            "secretsmanager", keys=(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
+        )
+        version = abroad.create_secret(Name=self.name, SecretString="by a chain")["VersionId"]
+        chain = [
+            {"roleArn": f"arn:aws:iam::{ACCOUNT}:role/hub", "sessionTags": {"team": "shop"}, "durationSeconds": "900"},
+            {"roleArn": f"arn:aws:iam::{ABROAD}:role/spoke", "externalId": "shop-1"},
+        ]
+        files = self.mounted(secret(self.name, objectAlias="text"), assumeRoles=json.dumps(chain))
+        self.assertEqual(files, {"text": File(b"by a chain", 0o644, version)})
+
     def test_another_region_has_other_secrets(self):
         self.put_secret("at home")
         version = self.put_secret("away", region=STANDBY)["VersionId"]
