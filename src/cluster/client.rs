@@ -5,19 +5,25 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use async_trait::async_trait;
-use http::Request;
+use http::{Request, Response};
+use http_body_util::Limited;
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
 use k8s_openapi::api::core::v1;
 use kube::api::PostParams;
+use kube::client::ClientBuilder;
 use kube::core::PartialObjectMeta;
 use kube::{Api, Client, Config};
 use serde::Deserialize;
+use tower::util::MapResponseLayer;
 
 use super::{ClusterError, KubernetesApi, ServiceAccount, TokenOwner};
 use crate::sensitive::ServiceAccountToken;
 
 /// An API server that is silent for this long is not waited for: a mount has better uses for its time.
 const TIME_OUT: Duration = Duration::from_secs(5);
+
+/// Longest answer. Service accounts have a few KiB, key sets 2 KiB a key.
+const MAX_BYTES: usize = 512 * 1024;
 
 /// Extras of the owner of a bound token, as the API server's service-account authenticator writes them (KEP-1205).
 const POD_NAME: &str = "authentication.kubernetes.io/pod-name";
@@ -51,7 +57,10 @@ impl KubernetesClient {
         // HTTPS_PROXY is for AWS. A kubeconfig would take it too, and the client is built without support for it.
         config.proxy_url = None;
         let token_file = config.auth_info.token_file.clone();
-        Ok(Self { client: Client::try_from(config)?, token_file })
+        // Also of errors, which the library reads whole.
+        let limit = MapResponseLayer::new(|answer: Response<_>| answer.map(|body| Limited::new(body, MAX_BYTES)));
+        let client = ClientBuilder::try_from(config)?.with_layer(&limit).build();
+        Ok(Self { client, token_file })
     }
 
     async fn ask<T>(
@@ -181,6 +190,7 @@ fn kind_of(error: &kube::Error) -> &'static str {
     match error {
         kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => "an answer that is no Kubernetes object",
         kube::Error::Auth(_) => "this provider's own credentials could not be read",
+        kube::Error::Service(error) if error.is::<http_body_util::LengthLimitError>() => "an answer that is too long",
         _ => "no connection",
     }
 }

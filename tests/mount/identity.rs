@@ -1,7 +1,7 @@
 //! Only the pod itself gets its secrets.
 
 use devcloud::node::Mount;
-use devcloud::{Fault, TokenOptions};
+use devcloud::{Fault, FaultKind, TokenOptions};
 use tonic::Code;
 
 use crate::support::{AUDIENCE, ROLE, ROLE_ANNOTATION, World, assert_refused, class_of, mount_for};
@@ -240,4 +240,29 @@ async fn f6_the_key_set_may_be_published_by_the_issuer_and_is_read_like_aws() {
         "{:?}",
         proxy.hosts()
     );
+}
+
+#[tokio::test]
+async fn f12_answers_of_the_api_server_that_are_too_long_or_cut_off_are_no_answers() {
+    let world = World::driver_writes().await;
+    world.cloud.put_secret("eu-west-1", "shop/key", "key");
+    let account = |padding: usize| FaultKind::RawResponse {
+        status: 200,
+        content_type: "application/json".into(),
+        body: format!(
+            r#"{{"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": {{"name": "web",
+                "uid": "1", "annotations": {{"eks.amazonaws.com/role-arn": "{ROLE}", "padding": "{}"}}}}}}"#,
+            "x".repeat(padding)
+        ),
+    };
+    for (kind, text) in [
+        (account(1 << 20), "an answer that is too long"),
+        (FaultKind::TruncateAfter(100), "no connection"),
+        (account(0), "made anew"), // it is read, and is of another account
+    ] {
+        world.cloud.inject(Fault::on("get serviceaccounts", kind).times(1));
+        let message = world.ask_as(&world.newcomer(), &class_of(&["shop/key"])).await.expect_err("refused");
+        assert!(message.message().contains(text), "{text}: {}", message.message());
+    }
+    world.ask_as(&world.newcomer(), &class_of(&["shop/key"])).await.expect("answered");
 }
