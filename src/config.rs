@@ -37,6 +37,14 @@ pub struct Settings {
     #[arg(long, env = "SECRETMOUNT_MAX_AGE", value_name = "DURATION", value_parser = parse_duration, default_value = "60s")]
     pub max_age: Duration,
 
+    /// Most bytes of secrets that are kept in memory for refreshes
+    #[arg(long, env = "SECRETMOUNT_CACHE_BYTES", value_name = "BYTES", default_value_t = 8 * 1024 * 1024)]
+    pub cache_bytes: usize,
+
+    /// Most of them for pods of one namespace
+    #[arg(long, env = "SECRETMOUNT_CACHE_NAMESPACE_BYTES", value_name = "BYTES", default_value_t = 2 * 1024 * 1024)]
+    pub cache_namespace_bytes: usize,
+
     /// How long mounts that run when SIGTERM comes may go on
     #[arg(long, env = "SECRETMOUNT_SHUTDOWN_GRACE", value_name = "DURATION", value_parser = parse_duration,
         default_value = "25s")]

@@ -1,6 +1,6 @@
 //! `secretmount serve`: puts the rooms together and runs until it is told to stop.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -21,12 +21,14 @@ use crate::plan::aws::Region;
 use crate::policy::aws::Policy;
 use crate::provider::Provider;
 use crate::provider::aws::Aws;
+use crate::secrets::Share;
 use crate::secrets::aws::AwsBackend;
 use crate::telemetry;
 use crate::volume::Volumes;
 
 /// A node has as many cores as it likes; this process needs two.
 const THREADS: usize = 2;
+const SWEPT_EVERY: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
@@ -96,7 +98,9 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         true => Writing::Driver,
         false => Writing::Provider(Arc::new(Volumes::start(settings.kubelet_dir.clone())?)),
     };
-    let mounter = Arc::new(Mounter::new(provider, identity, writing, settings.limits, settings.max_age));
+    let share = Share { in_all: settings.cache_bytes, of_a_namespace: settings.cache_namespace_bytes };
+    let mounter = Arc::new(Mounter::new(provider, identity, writing, settings.limits, settings.max_age, share));
+    tokio::spawn(sweep(Arc::downgrade(&mounter)));
     let closing = CancellationToken::new();
     let service = ProviderService::new(mounter, settings.mount_deadline, closing.clone());
     let shutdown = Shutdown { stop, grace: settings.shutdown_grace, closing };
@@ -104,6 +108,16 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     grpc::serve(service, &settings.provider_volume, Aws::SOCKET, shutdown).await?;
     info!("stopped");
     Ok(())
+}
+
+/// Secrets that nobody may be served any more are not to lie in memory until somebody asks.
+async fn sweep(mounter: Weak<Mounter<Aws>>) {
+    let mut ticks = tokio::time::interval(SWEPT_EVERY);
+    while let Some(mounter) = mounter.upgrade() {
+        mounter.sweep();
+        drop(mounter);
+        ticks.tick().await;
+    }
 }
 
 /// Waits for the API server to say who signs tokens: before that nothing could be proved, so there is no socket yet and the

@@ -25,7 +25,7 @@ const API_VERSION: &str = "v1alpha1";
 const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 
 /// Serves the driver.
-pub struct ProviderService<P> {
+pub struct ProviderService<P: Provider> {
     mounter: Arc<Mounter<P>>,
     longest: Duration,
     closing: CancellationToken,

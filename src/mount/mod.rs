@@ -17,14 +17,15 @@ use crate::plan::{Files, RelativePath};
 use crate::provider::Provider;
 use crate::reason::{Explained, Explanation, Reason, chain};
 use crate::render::{RenderError, render};
-use crate::secrets::{FetchError, fetch};
+use crate::secrets::{CredentialSource, Demand, FetchError, Fetcher, Kept, Share};
 use crate::spec::SpecError;
 use crate::telemetry::{MountRecord, Outcome, Stage};
 use crate::volume::{self, TargetPath, VolumeError, Volumes};
 
 /// The pipeline of one cloud.
-pub struct Mounter<P> {
+pub struct Mounter<P: Provider> {
     provider: P,
+    fetcher: Fetcher<P::Backend, <P::Credentials as CredentialSource>::Reader>,
     identity: Identity,
     writing: Writing,
     limits: Limits,
@@ -51,9 +52,23 @@ pub struct Mounted {
 }
 
 impl<P: Provider> Mounter<P> {
-    /// `max_age` is how old an answer may be that a refresh, not a first mount, is served with.
-    pub fn new(provider: P, identity: Identity, writing: Writing, limits: Limits, max_age: Duration) -> Self {
-        Self { provider, identity, writing, limits, max_age, answered: Answered::default() }
+    /// `max_age` is how old an answer may be that a refresh, not a first mount, is served with; `share` is how much of answers
+    /// is kept for that.
+    pub fn new(
+        provider: P,
+        identity: Identity,
+        writing: Writing,
+        limits: Limits,
+        max_age: Duration,
+        share: Share,
+    ) -> Self {
+        let fetcher = Fetcher::new(provider.backend(), Kept::new(share, max_age), limits.max_value_bytes);
+        Self { provider, fetcher, identity, writing, limits, max_age, answered: Answered::default() }
+    }
+
+    /// Wipes what is kept and too old to be used. To be called every few seconds.
+    pub fn sweep(&self) {
+        self.fetcher.sweep();
     }
 
     /// Serves a mount, and ends by `deadline` whatever happens. A caller that goes away drops the future: then nothing more
@@ -81,6 +96,7 @@ impl<P: Provider> Mounter<P> {
         deadline: Instant,
         record: &MountRecord,
     ) -> Result<(Mounted, Outcome), MountError> {
+        let since = Instant::now();
         let target = TargetPath::parse(&request.target_path, &request.pod.uid)?;
         record.volume(target.volume());
         let class = self.provider.parse(&request.parameters, request.default_permission, &self.limits)?;
@@ -102,12 +118,14 @@ impl<P: Provider> Mounter<P> {
             }
             Writing::Driver => (None, false),
         };
-        let freshness = Freshness::of(is_written || self.answered.contains(&target), self.max_age);
+        let is_refresh = is_written || self.answered.contains(&target);
+        let freshness = Freshness::of(is_refresh, self.max_age);
         let credentials = self.provider.credentials(&class, &principal, &request.secrets, freshness, deadline);
         let credentials = credentials.map_err(of_provider)?;
 
         record.enter(Stage::Secrets);
-        let values = fetch(self.provider.backend(), &credentials, &plan, self.limits.max_value_bytes).await?;
+        let demand = Demand { since, max_age: is_refresh.then_some(self.max_age) };
+        let values = self.fetcher.fetch(&credentials, &plan, principal.namespace(), demand).await?;
 
         for (object, fetched) in plan.objects.iter().zip(&values) {
             if object.address != fetched.address {

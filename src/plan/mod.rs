@@ -26,6 +26,9 @@ pub trait Address: Clone + Eq + Hash + Debug + Display + Send + Sync + 'static {
     type Place: Clone + Eq + Hash + Debug + Display + Send + Sync + 'static;
 
     fn place(&self) -> &Self::Place;
+
+    /// Whether what is there can never be another value.
+    fn is_pinned(&self) -> bool;
 }
 
 /// Everything one mount asks for. At least one object; no two files of which one would have to be the other's directory.

@@ -31,7 +31,7 @@ const POD_IDENTITY_AUDIENCE: &str = "pods.eks.amazonaws.com";
 pub struct Aws {
     cluster: Arc<dyn KubernetesApi>,
     exchange: Exchange,
-    backend: AwsBackend,
+    backend: Arc<AwsBackend>,
     policy: Arc<Policy>,
     irsa_audiences: Vec<String>,
     pod_identity_audiences: Vec<String>,
@@ -58,7 +58,7 @@ impl Aws {
         Self {
             cluster,
             exchange,
-            backend,
+            backend: Arc::new(backend),
             policy,
             any_audiences: [&irsa_audiences[..], &pod_identity_audiences].concat(),
             irsa_audiences,
@@ -170,7 +170,7 @@ impl Provider for Aws {
         Ok(self.exchange.source(principal, class.authentication(), secrets, freshness, deadline)?)
     }
 
-    fn backend(&self) -> &AwsBackend {
-        &self.backend
+    fn backend(&self) -> Arc<AwsBackend> {
+        self.backend.clone()
     }
 }

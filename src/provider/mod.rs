@@ -6,6 +6,8 @@
 #[cfg(feature = "aws")]
 pub mod aws;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use crate::clock::{Freshness, Instant};
@@ -58,5 +60,5 @@ pub trait Provider: Send + Sync + 'static {
         deadline: Instant,
     ) -> Result<Self::Credentials, Self::Error>;
 
-    fn backend(&self) -> &Self::Backend;
+    fn backend(&self) -> Arc<Self::Backend>;
 }

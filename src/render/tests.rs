@@ -29,6 +29,10 @@ impl Address for Name {
     fn place(&self) -> &Nowhere {
         &Nowhere
     }
+
+    fn is_pinned(&self) -> bool {
+        false
+    }
 }
 
 /// Renders one secret through `expressions`, each into a file of its own name.

@@ -1,17 +1,19 @@
 //! Reads everything a plan names.
 
 use std::collections::HashMap;
-use std::future::Future;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, FutureExt as _, Shared};
 use futures_util::stream::{FuturesUnordered, TryStreamExt as _};
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
 
 use super::failover::settle;
+use super::kept::{Answer, Demand, Kept};
 use super::{CredentialSource, FetchError, SecretBackend, SecretValue};
+use crate::clock::Instant;
 use crate::plan::{Address, Object, SecretPlan};
-use crate::reason::{Explained as _, Explanation, Reason};
+use crate::reason::{Explained, Explanation, Reason};
 
 /// Most calls of one mount under way in one place, which also bounds the connections it opens. A place that hangs must not
 /// take those of the place that stands by for it.
@@ -25,139 +27,199 @@ pub struct Fetched<A> {
     pub value: Arc<SecretValue>,
 }
 
-/// Reads every distinct address of a plan, standbys at the same time as what they stand by for.
-///
-/// Credentials are asked for once for each place, all places at the same time; then all calls run at the same time, so a
-/// mount waits for two answers, however many secrets it has. `max_bytes` is the most that one value may have. The answer has
-/// one value for each object, in their order.
-///
-/// # Errors
-/// The first error; what else is under way is then given up.
-pub async fn fetch<B, S>(
-    backend: &B,
-    source: &S,
-    plan: &SecretPlan<B::Address>,
+/// Reads what plans name.
+pub struct Fetcher<B: SecretBackend, R> {
+    backend: Arc<B>,
+    kept: Kept<R, B::Address>,
+    /// Most bytes of one value.
     max_bytes: usize,
-) -> Result<Vec<Fetched<B::Address>>, FetchError>
-where
-    B: SecretBackend,
-    S: CredentialSource<Place = <B::Address as Address>::Place, Credentials = B::Credentials>,
-{
-    let reads = reads(backend, source, plan, max_bytes);
-    let mut fetched: Vec<(usize, Fetched<B::Address>)> = plan
-        .objects
-        .iter()
-        .enumerate()
-        .map(|(index, object)| value_of(object, &reads).map(move |result| result.map(|value| (index, value))))
-        .collect::<FuturesUnordered<_>>()
-        .try_collect()
-        .await?;
-    fetched.sort_unstable_by_key(|(index, _)| *index);
-    Ok(fetched.into_iter().map(|(_, value)| value).collect())
 }
 
-type Answer = Result<Arc<SecretValue>, FetchError>;
+impl<B: SecretBackend, R: Clone + Eq + Hash + Send + Sync> Fetcher<B, R> {
+    /// `max_bytes` is the most that one value may have.
+    pub fn new(backend: Arc<B>, kept: Kept<R, B::Address>, max_bytes: usize) -> Self {
+        Self { backend, kept, max_bytes }
+    }
+
+    /// Drops what is kept and too old for everybody.
+    pub fn sweep(&self) {
+        self.kept.sweep();
+    }
+
+    /// Reads every distinct address of a plan, standbys at the same time as what they stand by for, or takes what was read
+    /// before, as far as `demand` allows.
+    ///
+    /// Credentials are asked for once for each place, when a call needs them; then all calls run at the same time, so a mount
+    /// waits for two answers, however many secrets it has. The answer has one value for each object, in their order. What is
+    /// kept counts as `namespace`'s.
+    ///
+    /// # Errors
+    /// The first error; what else is under way is then given up.
+    pub async fn fetch<S>(
+        &self,
+        source: &S,
+        plan: &SecretPlan<B::Address>,
+        namespace: &str,
+        demand: Demand,
+    ) -> Result<Vec<Fetched<B::Address>>, FetchError>
+    where
+        S: CredentialSource<Place = <B::Address as Address>::Place, Credentials = B::Credentials, Reader = R>,
+    {
+        let reads = self.reads(source, plan, namespace, demand);
+        let objects: FuturesUnordered<_> = plan
+            .objects
+            .iter()
+            .enumerate()
+            .map(|(index, object)| value_of(object, &reads).map(move |result| result.map(|value| (index, value))))
+            .collect();
+        // Now a call lives as long as an object waits for it, and others who wait to make it need not wait for more.
+        drop(reads);
+        let mut fetched: Vec<(usize, Fetched<B::Address>)> = objects.try_collect().await?;
+        fetched.sort_unstable_by_key(|(index, _)| *index);
+        Ok(fetched.into_iter().map(|(_, value)| value).collect())
+    }
+
+    /// How each address of the plan is read.
+    fn reads<'a, S>(
+        &'a self,
+        source: &'a S,
+        plan: &SecretPlan<B::Address>,
+        namespace: &'a str,
+        demand: Demand,
+    ) -> HashMap<B::Address, Read<'a>>
+    where
+        S: CredentialSource<Place = <B::Address as Address>::Place, Credentials = B::Credentials, Reader = R>,
+    {
+        let mut by_place: HashMap<_, Vec<B::Address>> = HashMap::new();
+        let mut seen = std::collections::HashSet::new();
+        for address in plan.objects.iter().flat_map(|object| std::iter::once(&object.address).chain(&object.standby)) {
+            if seen.insert(address) {
+                by_place.entry(address.place().clone()).or_default().push(address.clone());
+            }
+        }
+        let mut reads = HashMap::new();
+        for (place, addresses) in by_place {
+            let access = Arc::new(Access {
+                source,
+                place,
+                permits: Semaphore::new(CALLS_AT_ONCE),
+                reader: OnceCell::new(),
+                credentials: OnceCell::new(),
+            });
+            for call in self.backend.calls(addresses) {
+                let run = self.answers(access.clone(), call.clone(), namespace, demand).boxed().shared();
+                reads.extend(
+                    call.into_iter().enumerate().map(|(place, address)| (address, Read { call: run.clone(), place })),
+                );
+            }
+        }
+        reads
+    }
+
+    /// The answers to a call: kept ones, or what the backend says now to those that are missing.
+    async fn answers<S>(
+        &self,
+        access: Arc<Access<'_, S>>,
+        call: Vec<B::Address>,
+        namespace: &str,
+        demand: Demand,
+    ) -> Arc<[Answer]>
+    where
+        S: CredentialSource<Place = <B::Address as Address>::Place, Credentials = B::Credentials, Reader = R>,
+    {
+        let all = |error: FetchError| call.iter().map(|_| Err(error.clone())).collect();
+        let reader = match access.reader().await {
+            Ok(reader) => reader,
+            Err(error) => return all(error),
+        };
+        if let Some(answers) = whole(self.kept.find(reader, &call, demand)) {
+            return answers.into();
+        }
+        // Where nothing is kept, those who waited would have to ask one after the other.
+        let place = self.kept.call(reader, &call);
+        let _flight = match &place {
+            Some(place) => Some(place.flight().await),
+            None => None,
+        };
+        // Somebody may have asked while this one came to its turn.
+        let mut found = self.kept.find(reader, &call, demand);
+        let missing: Vec<B::Address> =
+            call.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(address, _)| address.clone()).collect();
+        if !missing.is_empty() {
+            let asked = Instant::now();
+            let answers: Vec<Answer> = match access.read(&*self.backend, &missing).await {
+                Ok(answers) => {
+                    let answers = missing.iter().zip(answers);
+                    answers.map(|(address, answer)| within(self.max_bytes, address, answer?)).collect()
+                }
+                Err(error) => return all(error),
+            };
+            self.kept.put(namespace, reader, asked, missing.into_iter().zip(answers.iter().cloned()));
+            let mut answers = answers.into_iter();
+            found.iter_mut().filter(|found| found.is_none()).for_each(|place| *place = answers.next());
+        }
+        found.into_iter().map(|answer| answer.unwrap_or_else(|| Err(unanswered()))).collect()
+    }
+}
+
+/// All of them, where none is missing.
+fn whole(found: Vec<Option<Answer>>) -> Option<Vec<Answer>> {
+    found.into_iter().collect()
+}
 
 /// A call that several objects wait for, and the place of one address in it. It runs while somebody waits for it.
+#[derive(Clone)]
 struct Read<'a> {
     call: Shared<BoxFuture<'a, Arc<[Answer]>>>,
     place: usize,
 }
 
 impl Read<'_> {
-    async fn answer(&self) -> Answer {
-        let answers = self.call.clone().await;
+    async fn answer(self) -> Answer {
+        let answers = self.call.await;
         answers.get(self.place).cloned().unwrap_or_else(|| Err(unanswered()))
     }
 }
 
-/// How each address of the plan is read.
-fn reads<'a, B, S>(
-    backend: &'a B,
+/// What the calls of one mount in one place share.
+struct Access<'a, S: CredentialSource> {
     source: &'a S,
-    plan: &SecretPlan<B::Address>,
-    max_bytes: usize,
-) -> HashMap<B::Address, Read<'a>>
-where
-    B: SecretBackend,
-    S: CredentialSource<Place = <B::Address as Address>::Place, Credentials = B::Credentials>,
-{
-    let mut by_place: HashMap<_, Vec<B::Address>> = HashMap::new();
-    let mut seen = std::collections::HashSet::new();
-    for address in plan.objects.iter().flat_map(|object| std::iter::once(&object.address).chain(&object.standby)) {
-        if seen.insert(address) {
-            by_place.entry(address.place().clone()).or_default().push(address.clone());
-        }
-    }
-    let mut reads = HashMap::new();
-    for (place, addresses) in by_place {
-        let permits = Arc::new(Semaphore::new(CALLS_AT_ONCE));
-        let first = {
-            let place = place.clone();
-            async move {
-                let result = source.credentials(&place).await;
-                result.map(Arc::new).map_err(|error| FetchError::Credentials(Explanation::of(error)))
-            }
-        };
-        let first = first.boxed().shared();
-        for call in backend.calls(addresses) {
-            let reader = Reader { backend, source, place: place.clone(), permits: permits.clone(), max_bytes };
-            let run = reader.run(first.clone(), call.clone()).boxed().shared();
-            reads.extend(
-                call.into_iter().enumerate().map(|(place, address)| (address, Read { call: run.clone(), place })),
-            );
-        }
-    }
-    reads
+    place: S::Place,
+    permits: Semaphore,
+    reader: OnceCell<Result<S::Reader, FetchError>>,
+    credentials: OnceCell<Result<S::Credentials, FetchError>>,
 }
 
-/// Makes a call in a place.
-struct Reader<'a, B: SecretBackend, S> {
-    backend: &'a B,
-    source: &'a S,
-    place: <B::Address as Address>::Place,
-    permits: Arc<Semaphore>,
-    max_bytes: usize,
-}
-
-impl<B, S> Reader<'_, B, S>
-where
-    B: SecretBackend,
-    S: CredentialSource<Place = <B::Address as Address>::Place, Credentials = B::Credentials>,
-{
-    async fn run(
-        self,
-        credentials: impl Future<Output = Result<Arc<B::Credentials>, FetchError>>,
-        call: Vec<B::Address>,
-    ) -> Arc<[Answer]> {
-        let answers = match credentials.await {
-            Ok(credentials) => self.read(&credentials, &call).await,
-            Err(error) => Err(error),
-        };
-        match answers {
-            Ok(answers) => {
-                let answers = call.iter().zip(answers);
-                answers.map(|(address, answer)| within(self.max_bytes, address, answer?)).collect()
-            }
-            Err(error) => call.iter().map(|_| Err(error.clone())).collect(),
-        }
+impl<S: CredentialSource> Access<'_, S> {
+    async fn reader(&self) -> Result<&S::Reader, FetchError> {
+        let ask = async || self.source.reader(&self.place).await.map_err(of_credentials);
+        self.reader.get_or_init(ask).await.as_ref().map_err(Clone::clone)
     }
 
-    /// Where the backend takes the credentials for expired, they are renewed and the call is made once more.
-    async fn read(
+    async fn credentials(&self) -> Result<&S::Credentials, FetchError> {
+        let ask = async || self.source.credentials(&self.place).await.map_err(of_credentials);
+        self.credentials.get_or_init(ask).await.as_ref().map_err(Clone::clone)
+    }
+
+    /// Makes a call. Where the backend takes the credentials for expired, they are renewed and it is made once more.
+    async fn read<B: SecretBackend<Credentials = S::Credentials>>(
         &self,
-        credentials: &B::Credentials,
+        backend: &B,
         call: &[B::Address],
     ) -> Result<Vec<Result<SecretValue, FetchError>>, FetchError> {
+        let credentials = self.credentials().await?;
         let _permit = self.permits.acquire().await;
-        let answers = self.backend.read(credentials, call).await;
+        let answers = backend.read(credentials, call).await;
         if !answers.iter().any(|answer| matches!(answer, Err(error) if error.reason() == Reason::CredentialsExpired)) {
             return Ok(answers);
         }
-        let renewed = self.source.renewed(&self.place, credentials).await;
-        let renewed = renewed.map_err(|error| FetchError::Credentials(Explanation::of(error)))?;
-        Ok(self.backend.read(&renewed, call).await)
+        let renewed = self.source.renewed(&self.place, credentials).await.map_err(of_credentials)?;
+        Ok(backend.read(&renewed, call).await)
     }
+}
+
+fn of_credentials(error: impl Explained) -> FetchError {
+    FetchError::Credentials(Explanation::of(error))
 }
 
 fn within<A: Address>(limit: usize, address: &A, value: SecretValue) -> Answer {
@@ -167,14 +229,21 @@ fn within<A: Address>(limit: usize, address: &A, value: SecretValue) -> Answer {
     }
 }
 
-async fn value_of<A: Address>(object: &Object<A>, reads: &HashMap<A, Read<'_>>) -> Result<Fetched<A>, FetchError> {
-    let read = async |address: &A| {
-        let read = reads.get(address).ok_or_else(unanswered)?;
-        Ok(Fetched { address: address.clone(), value: read.answer().await? })
+/// Holds what it waits for, and nothing else of the reads.
+fn value_of<'a, A: Address>(
+    object: &Object<A>,
+    reads: &HashMap<A, Read<'a>>,
+) -> BoxFuture<'a, Result<Fetched<A>, FetchError>> {
+    let read = |address: &A| {
+        let (address, read) = (address.clone(), reads.get(address).cloned());
+        async move {
+            let value = read.ok_or_else(unanswered)?.answer().await?;
+            Ok(Fetched { address, value })
+        }
     };
     match &object.standby {
-        None => read(&object.address).await,
-        Some(standby) => settle(read(&object.address), read(standby)).await,
+        None => read(&object.address).boxed(),
+        Some(standby) => settle(read(&object.address), read(standby)).boxed(),
     }
 }
 
@@ -191,12 +260,12 @@ fn unanswered() -> FetchError {
 mod tests {
     use std::fmt;
     use std::sync::Mutex;
+    use std::time::Duration;
 
     use async_trait::async_trait;
 
     use super::*;
-    use crate::reason::Explained;
-    use crate::secrets::Verdict;
+    use crate::secrets::{Share, Verdict};
     use crate::sensitive::SecretBytes;
 
     /// `place/name`.
@@ -215,6 +284,10 @@ mod tests {
         fn place(&self) -> &&'static str {
             &self.0
         }
+
+        fn is_pinned(&self) -> bool {
+            self.1.starts_with("pinned")
+        }
     }
 
     /// Answers with the name, three addresses a call, and remembers the calls.
@@ -232,6 +305,7 @@ mod tests {
 
         async fn read(&self, credentials: &String, call: &[At]) -> Vec<Result<SecretValue, FetchError>> {
             self.0.lock().expect("unpoisoned").push((credentials.clone(), call.to_vec()));
+            tokio::time::sleep(Duration::from_millis(10)).await; // on a paused clock: others come meanwhile
             if call.iter().any(|address| address.0 == "silent") {
                 std::future::pending::<()>().await;
             }
@@ -247,7 +321,7 @@ mod tests {
 
     /// Gives each place its own credentials, and none to `closed`.
     #[derive(Default)]
-    struct FakeSource(Mutex<Vec<&'static str>>);
+    struct FakeSource(Mutex<Vec<&'static str>>, &'static str);
 
     #[derive(Debug, thiserror::Error)]
     #[error("{0} is closed")]
@@ -264,6 +338,11 @@ mod tests {
         type Place = &'static str;
         type Credentials = String;
         type Error = Closed;
+        type Reader = &'static str;
+
+        async fn reader(&self, _: &&'static str) -> Result<&'static str, Closed> {
+            Ok(self.1)
+        }
 
         async fn credentials(&self, place: &&'static str) -> Result<String, Closed> {
             self.0.lock().expect("unpoisoned").push(place);
@@ -273,6 +352,18 @@ mod tests {
         async fn renewed(&self, place: &&'static str, refused: &String) -> Result<String, Closed> {
             Ok(format!("{refused}, once more: {}", self.credentials(place).await?))
         }
+    }
+
+    /// A first mount, in a process that has just started.
+    async fn fetch(
+        backend: &Arc<FakeBackend>,
+        source: &FakeSource,
+        plan: &SecretPlan<At>,
+        max_bytes: usize,
+    ) -> Result<Vec<Fetched<At>>, FetchError> {
+        let share = Share { in_all: 1 << 20, of_a_namespace: 1 << 20 };
+        let fetcher = Fetcher::new(backend.clone(), Kept::new(share, Duration::ZERO), max_bytes);
+        fetcher.fetch(source, plan, "shop", Demand { since: Instant::now(), max_age: None }).await
     }
 
     fn plan(addresses: &[(At, Option<At>)]) -> SecretPlan<At> {
@@ -291,12 +382,12 @@ mod tests {
 
     #[tokio::test]
     async fn each_place_has_its_own_credentials_and_each_address_is_read_once() {
-        let (backend, source) = (FakeBackend::default(), FakeSource::default());
+        let (backend, source) = (Arc::new(FakeBackend::default()), FakeSource::default());
         let addresses = [At("here", "a"), At("there", "a"), At("here", "a"), At("here", "b")];
         let values = fetch(&backend, &source, &alone(addresses.clone()), 10).await.expect("read");
         assert_eq!(values.iter().map(|value| &value.address).collect::<Vec<_>>(), addresses.iter().collect::<Vec<_>>());
         assert_eq!(values[3].value.content.expose(), b"b");
-        let mut calls = backend.0.into_inner().expect("unpoisoned");
+        let mut calls = backend.0.lock().expect("unpoisoned").clone();
         calls.sort_by_key(|(credentials, _)| credentials.clone());
         let expected = [("for here", vec![At("here", "a"), At("here", "b")]), ("for there", vec![At("there", "a")])];
         assert_eq!(calls, expected.map(|(credentials, call)| (credentials.to_owned(), call)));
@@ -306,7 +397,7 @@ mod tests {
     #[tokio::test]
     async fn the_first_error_is_the_answer_with_its_own_reason() {
         let fetch_all = async |plan| {
-            let (backend, source) = (FakeBackend::default(), FakeSource::default());
+            let (backend, source) = (Arc::new(FakeBackend::default()), FakeSource::default());
             fetch(&backend, &source, &plan, 5).await.map(|values| values.len())
         };
         let reason = async |addresses: [At; 2]| fetch_all(alone(addresses)).await.expect_err("fails").reason();
@@ -318,7 +409,7 @@ mod tests {
 
     #[tokio::test]
     async fn f16_a_standby_answers_for_a_place_without_credentials_and_for_no_other() {
-        let (backend, source) = (FakeBackend::default(), FakeSource::default());
+        let (backend, source) = (Arc::new(FakeBackend::default()), FakeSource::default());
         let plan = plan(&[
             (At("closed", "a"), Some(At("there", "a"))),
             (At("here", "b"), Some(At("there", "b"))),
@@ -333,10 +424,109 @@ mod tests {
     async fn f16_a_place_that_hangs_does_not_hold_up_the_other_however_much_is_asked_of_it() {
         let names: Vec<&'static str> = (0..4 * CALLS_AT_ONCE).map(|number| &*format!("{number}").leak()).collect();
         let addresses: Vec<_> = names.iter().map(|name| (At("silent", name), Some(At("there", name)))).collect();
-        let (backend, source) = (FakeBackend::default(), FakeSource::default());
+        let (backend, source) = (Arc::new(FakeBackend::default()), FakeSource::default());
         let plan = plan(&addresses);
         let reading = fetch(&backend, &source, &plan, 10);
         let values = tokio::time::timeout(std::time::Duration::from_secs(3), reading).await.expect("in time");
         assert!(values.expect("read").iter().all(|value| value.address.0 == "there"));
+    }
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    struct World {
+        backend: Arc<FakeBackend>,
+        fetcher: Fetcher<FakeBackend, &'static str>,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let backend = Arc::new(FakeBackend::default());
+            let share = Share { in_all: 1 << 20, of_a_namespace: 1 << 20 };
+            Self { fetcher: Fetcher::new(backend.clone(), Kept::new(share, MINUTE), 100), backend }
+        }
+
+        /// What a reader gets, and how often credentials were asked for.
+        async fn fetch(
+            &self,
+            reader: &'static str,
+            names: &[&'static str],
+            is_refresh: bool,
+        ) -> (Result<usize, Reason>, usize) {
+            let source = FakeSource(Mutex::default(), reader);
+            let demand = Demand { since: Instant::now(), max_age: is_refresh.then_some(MINUTE) };
+            let addresses: Vec<_> = names.iter().map(|name| (At("here", name), None)).collect();
+            let result = self.fetcher.fetch(&source, &plan(&addresses), "shop", demand).await;
+            let asked = source.0.lock().expect("unpoisoned").len();
+            (result.map(|values| values.len()).map_err(|error| error.reason()), asked)
+        }
+
+        /// Several at once.
+        async fn storm(&self, names: &[&'static str], is_refresh: bool) {
+            let all = (0..100).map(|_| self.fetch("web", names, is_refresh));
+            for (result, _) in futures_util::future::join_all(all).await {
+                assert_eq!(result, Ok(names.len()));
+            }
+        }
+
+        fn calls(&self) -> usize {
+            std::mem::take(&mut *self.backend.0.lock().expect("unpoisoned")).len()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn f75_a_round_of_refreshes_asks_once_and_inside_the_age_nobody_asks_anything() {
+        let world = World::new();
+        let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i"]; // three calls
+        world.storm(&names, false).await;
+        assert!(world.calls() <= 6, "the first ask, and those who came while they were asking ask together");
+        tokio::time::advance(MINUTE - Duration::from_secs(1)).await;
+        assert_eq!(world.fetch("web", &names, true).await, (Ok(9), 0), "no credentials either");
+        assert_eq!(world.calls(), 0);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        world.storm(&names, true).await;
+        assert_eq!(world.calls(), 3);
+        // Whoever starts a pod sees what holds now.
+        assert_eq!(world.fetch("web", &names, false).await, (Ok(9), 1));
+        assert_eq!(world.calls(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a18_readers_with_other_rights_share_nothing() {
+        let world = World::new();
+        assert_eq!(world.fetch("web", &["a"], true).await, (Ok(1), 1));
+        assert_eq!(world.fetch("bank", &["a"], true).await, (Ok(1), 1));
+        assert_eq!(world.calls(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pinned_version_is_not_asked_for_again() {
+        let world = World::new();
+        assert_eq!(world.fetch("web", &["pinned"], false).await, (Ok(1), 1));
+        tokio::time::advance(1_000 * MINUTE).await;
+        world.fetcher.sweep();
+        assert_eq!(world.fetch("web", &["pinned"], true).await, (Ok(1), 0));
+        assert_eq!(world.calls(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn f19_an_error_is_for_those_who_have_waited_for_it() {
+        let world = World::new();
+        let all = (0..50).map(|_| world.fetch("web", &["missing"], true));
+        for (result, _) in futures_util::future::join_all(all).await {
+            assert_eq!(result, Err(Reason::SecretNotFound));
+        }
+        assert!(world.calls() <= 2);
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!(world.fetch("web", &["missing"], true).await.0, Err(Reason::SecretNotFound));
+        assert_eq!(world.calls(), 1, "it may be there now");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn f19_whoever_goes_away_while_asking_is_followed() {
+        let world = World::new();
+        let leaves = tokio::time::timeout(Duration::from_millis(5), world.fetch("web", &["a"], true));
+        let (left, stayed) = tokio::join!(leaves, world.fetch("web", &["a"], true));
+        assert!(left.is_err());
+        assert_eq!((stayed.0, world.calls()), (Ok(1), 2));
     }
 }

@@ -7,8 +7,12 @@
 pub mod aws;
 mod failover;
 mod fetch;
+mod kept;
 
-pub use fetch::{Fetched, fetch};
+pub use fetch::{Fetched, Fetcher};
+pub use kept::{Demand, Kept, Share};
+
+use std::hash::Hash;
 
 use async_trait::async_trait;
 
@@ -22,6 +26,11 @@ pub trait CredentialSource: Send + Sync {
     type Place: Send + Sync;
     type Credentials: Send + Sync;
     type Error: Explained;
+    /// What separates readers with different rights: who was proved, and by what way and role the credentials come.
+    type Reader: Clone + Eq + Hash + Send + Sync + 'static;
+
+    /// As whom a place is read. Asks for no credentials.
+    async fn reader(&self, place: &Self::Place) -> Result<Self::Reader, Self::Error>;
 
     async fn credentials(&self, place: &Self::Place) -> Result<Self::Credentials, Self::Error>;
 

@@ -41,7 +41,7 @@ async fn slow_world() -> Arc<World> {
         cloud.set_latency_of(service, Duration::from_millis(20));
     }
     cloud.set_latency_of("kubernetes", Duration::from_millis(5));
-    Arc::new(World::on(cloud, &["--driver-writes-secrets=true"], &[]).await)
+    Arc::new(World::on(cloud, &["--driver-writes-secrets=true", "--max-age=60s"], &[]).await)
 }
 
 #[tokio::test]

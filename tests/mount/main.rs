@@ -8,6 +8,7 @@ mod credentials;
 mod endpoints;
 mod failover;
 mod files;
+mod freshness;
 mod identity;
 mod parameters;
 mod pod_identity;

@@ -181,12 +181,13 @@ async fn f1_there_is_no_socket_before_tokens_can_be_proved() {
 #[tokio::test]
 async fn f69_mounts_in_flight_are_finished_and_the_socket_is_removed() {
     let mut world = World::driver_writes().await;
-    world.cloud.put_secret("eu-west-1", "shop/key", "key");
     world.cloud.inject(Fault::on("GetSecretValue", FaultKind::Delay(Duration::from_secs(1))));
     let target = world.node.unmounted(&world.pod, "secrets").expect("a directory");
     let mounts: Vec<_> = (0..20)
-        .map(|_| {
-            let (driver, mount) = (world.driver.clone(), world.mount_of(&class_of(&["shop/key"]), &target));
+        .map(|number| {
+            let name = format!("shop/key-{number}"); // a call of its own
+            world.cloud.put_secret("eu-west-1", &name, "key");
+            let (driver, mount) = (world.driver.clone(), world.mount_of(&class_of(&[&name]), &target));
             tokio::spawn(async move { driver.mount(&mount).await })
         })
         .collect();

@@ -18,7 +18,8 @@ use tokio::sync::OnceCell;
 use agent::Agent;
 pub use agent::{Endpoint, InvalidEndpoint};
 use assumed::{Assumed, HopError};
-use cache::{SessionKey, Sessions, Way};
+pub use cache::SessionKey;
+use cache::{Sessions, Way};
 use irsa::{Irsa, IrsaError};
 pub use pod_identity::credentials_of_answer;
 use pod_identity::{PodIdentity, PodIdentityError};
@@ -98,7 +99,7 @@ impl Exchange {
                 let (agent, of, family) = (self.agent.clone(), principal.clone(), *family);
                 self.kept(principal, PodIdentity { agent, principal: of, family, deadline })
             }
-            Origin::NodePublishSecret => AwsCredentials::Given(StaticKeys::of(secrets, principal)?),
+            Origin::NodePublishSecret => AwsCredentials::Given(principal.scope(), StaticKeys::of(secrets, principal)?),
         };
         let hops = authentication.hops.iter().zip(1..);
         Ok(hops.fold(first, |by, (hop, number)| {
@@ -119,7 +120,7 @@ impl Exchange {
 /// Credentials of one principal.
 pub enum AwsCredentials {
     Kept(Kept),
-    Given(StaticKeys),
+    Given(Scope, StaticKeys),
 }
 
 /// Those that are kept for the principal's like, or new ones.
@@ -139,7 +140,13 @@ impl AwsCredentials {
     async fn way(&self, region: &Region) -> Result<Way, CredentialError> {
         match self {
             Self::Kept(kept) => kept.source.way(region).await,
-            Self::Given(keys) => Ok(Way::StaticKeys { digest: keys.digest() }),
+            Self::Given(_, keys) => Ok(Way::StaticKeys { digest: keys.digest() }),
+        }
+    }
+
+    fn scope(&self) -> &Scope {
+        match self {
+            Self::Kept(Kept { scope, .. }) | Self::Given(scope, _) => scope,
         }
     }
 }
@@ -149,13 +156,18 @@ impl CredentialSource for AwsCredentials {
     type Place = Region;
     type Credentials = Session;
     type Error = CredentialError;
+    type Reader = SessionKey;
+
+    async fn reader(&self, region: &Region) -> Result<SessionKey, CredentialError> {
+        Ok(SessionKey { scope: self.scope().clone(), way: self.way(region).await? })
+    }
 
     async fn credentials(&self, region: &Region) -> Result<Session, CredentialError> {
         match self {
             Self::Kept(kept) => {
                 kept.sessions.get(kept.key(region).await?, async || kept.source.exchange(region).await).await
             }
-            Self::Given(keys) => Ok(keys.session()),
+            Self::Given(_, keys) => Ok(keys.session()),
         }
     }
 
@@ -165,7 +177,7 @@ impl CredentialSource for AwsCredentials {
                 let key = kept.key(region).await?;
                 kept.sessions.renewed(key, refused, async || kept.source.exchange(region).await).await
             }
-            Self::Given(keys) => Err(keys.expired()),
+            Self::Given(_, keys) => Err(keys.expired()),
         }
     }
 }

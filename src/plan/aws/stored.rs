@@ -97,6 +97,17 @@ impl Address for Stored {
     fn place(&self) -> &Region {
         &self.region
     }
+
+    /// Where a version is asked for by id or number alone. Labels move.
+    fn is_pinned(&self) -> bool {
+        match &self.item {
+            Item::Secret(Secret { revision: Revision::Version { stage: None, .. }, .. }) => true,
+            Item::Secret(_) => false,
+            Item::Parameter(Parameter { selector, .. }) => {
+                selector.as_ref().is_some_and(|selector| selector.bytes().all(|byte| byte.is_ascii_digit()))
+            }
+        }
+    }
 }
 
 impl fmt::Display for Stored {

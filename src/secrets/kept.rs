@@ -1,0 +1,334 @@
+//! Answers that were read before, and whom they may be given to.
+//!
+//! An answer is shared only by readers with the same rights. A first mount takes one that was asked for after its own request
+//! came: whoever changes a secret and starts a pod gets the change, while a hundred pods that start together ask about twice. A
+//! refresh takes one that is not older than it may be. An error is for those who have waited for it.
+//!
+//! Bounded in bytes, in all and for each namespace; what is too old for everybody is dropped, and with that wiped.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tonic::Code;
+
+use super::{FetchError, SecretValue};
+use crate::clock::Instant;
+use crate::flights::{Flights, Place};
+use crate::plan::Address;
+use crate::reason::Explained as _;
+
+/// What an entry takes beside its value, about.
+const ENTRY_BYTES: usize = 512;
+/// How long an answer stays for those who have waited for it.
+const LEAST_LIFE: Duration = Duration::from_secs(5);
+/// Most different calls under way; more than a node's mounts make.
+const MOST_CALLS: usize = 16 * 1024;
+
+/// An answer of a backend.
+pub type Answer = Result<Arc<SecretValue>, FetchError>;
+
+/// What a mount may be answered with.
+#[derive(Debug, Clone, Copy)]
+pub struct Demand {
+    /// When its request came.
+    pub since: Instant,
+    /// For a refresh, how old an answer may be. A first mount has none.
+    pub max_age: Option<Duration>,
+}
+
+/// How many bytes are kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Share {
+    pub in_all: usize,
+    pub of_a_namespace: usize,
+}
+
+/// Answers by reader and address. `R` is what separates readers with different rights.
+pub struct Kept<R, A> {
+    table: Mutex<Table<R, A>>,
+    calls: Flights<(R, Vec<A>), ()>,
+    share: Share,
+    /// Age at which nobody takes an answer any more.
+    max_age: Duration,
+}
+
+struct Table<R, A> {
+    entries: HashMap<(R, A), Entry>,
+    bytes: usize,
+    of_namespaces: HashMap<Arc<str>, usize>,
+}
+
+struct Entry {
+    namespace: Arc<str>,
+    bytes: usize,
+    value: Option<(Arc<SecretValue>, Instant)>,
+    error: Option<(FetchError, Instant)>,
+}
+
+impl Entry {
+    fn asked(&self) -> Option<Instant> {
+        let of_value = self.value.as_ref().map(|(_, asked)| *asked);
+        of_value.max(self.error.as_ref().map(|(_, asked)| *asked))
+    }
+}
+
+impl<R: Clone + Eq + Hash, A: Address> Kept<R, A> {
+    /// `max_age` is the greatest that a demand has.
+    pub fn new(share: Share, max_age: Duration) -> Self {
+        let table = Table { entries: HashMap::new(), bytes: 0, of_namespaces: HashMap::new() };
+        Self { table: Mutex::new(table), calls: Flights::new(MOST_CALLS), share, max_age }
+    }
+
+    /// The answers that a demand may be given, by address.
+    pub fn find(&self, reader: &R, addresses: &[A], demand: Demand) -> Vec<Option<Answer>> {
+        let table = self.table();
+        let of = |address: &A| {
+            let entry = table.entries.get(&(reader.clone(), address.clone()))?;
+            let takes_value = |asked: Instant| {
+                let is_pinned = demand.max_age.is_some() && address.is_pinned();
+                asked >= demand.since || is_pinned || demand.max_age.is_some_and(|max_age| asked.elapsed() <= max_age)
+            };
+            let error = entry.error.as_ref().filter(|(_, asked)| *asked >= demand.since);
+            let value = entry.value.as_ref().filter(|(_, asked)| takes_value(*asked));
+            match (value, error) {
+                // The later of the two is what holds.
+                (Some((_, of_value)), Some((error, of_error))) if of_error > of_value => Some(Err(error.clone())),
+                (Some((value, _)), _) => Some(Ok(value.clone())),
+                (None, Some((error, _))) => Some(Err(error.clone())),
+                (None, None) => None,
+            }
+        };
+        addresses.iter().map(of).collect()
+    }
+
+    /// The place of a call, where whoever wants to make it waits for whoever is making it. `None` where nothing is kept.
+    pub(super) fn call(&self, reader: &R, call: &[A]) -> Option<Arc<Place<()>>> {
+        let keeps = self.share.in_all.min(self.share.of_a_namespace) > 0;
+        keeps.then(|| self.calls.place((reader.clone(), call.to_vec())))
+    }
+
+    /// Keeps what was asked for at a time.
+    pub fn put(&self, namespace: &str, reader: &R, asked: Instant, answers: impl Iterator<Item = (A, Answer)>) {
+        let mut table = self.table();
+        self.drop_old(&mut table);
+        for (address, answer) in answers {
+            let key = (reader.clone(), address);
+            let before = table.take(&key);
+            let value = match &answer {
+                Ok(value) => Some((value.clone(), asked)),
+                // It says nothing of the secret, and what was read before still holds for those who may have it so old.
+                Err(error) if error.reason().code() == Code::Internal => before.and_then(|entry| entry.value),
+                Err(_) => None,
+            };
+            let bytes = ENTRY_BYTES + value.as_ref().map_or(0, |(value, _)| value.content.len());
+            let error = answer.err().map(|error| (error, asked));
+            if bytes <= self.share.of_a_namespace.min(self.share.in_all) {
+                table.make_room(namespace, bytes, self.share);
+                table.put(key, Entry { namespace: namespace.into(), bytes, value, error });
+            }
+        }
+    }
+
+    /// Drops what nobody takes any more.
+    pub fn sweep(&self) {
+        self.drop_old(&mut self.table());
+    }
+
+    fn drop_old(&self, table: &mut Table<R, A>) {
+        let life = |address: &A| if address.is_pinned() { Duration::MAX } else { self.max_age.max(LEAST_LIFE) };
+        table.retain(|(_, address), entry| {
+            entry.error.take_if(|(_, asked)| asked.elapsed() > LEAST_LIFE);
+            entry.value.take_if(|(_, asked)| asked.elapsed() > life(address));
+            entry.asked().is_some()
+        });
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table<R, A>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<R: Clone + Eq + Hash, A: Address> Table<R, A> {
+    fn put(&mut self, key: (R, A), entry: Entry) {
+        self.bytes += entry.bytes;
+        *self.of_namespaces.entry(entry.namespace.clone()).or_default() += entry.bytes;
+        self.entries.insert(key, entry);
+    }
+
+    fn take(&mut self, key: &(R, A)) -> Option<Entry> {
+        let entry = self.entries.remove(key)?;
+        self.forget(&entry.namespace, entry.bytes);
+        Some(entry)
+    }
+
+    fn forget(&mut self, namespace: &Arc<str>, bytes: usize) {
+        self.bytes -= bytes;
+        if let Some(of_namespace) = self.of_namespaces.get_mut(namespace) {
+            *of_namespace -= bytes;
+            if *of_namespace == 0 {
+                self.of_namespaces.remove(namespace);
+            }
+        }
+    }
+
+    fn retain(&mut self, mut is_kept: impl FnMut(&(R, A), &mut Entry) -> bool) {
+        let mut dropped = Vec::new();
+        self.entries.retain(|key, entry| {
+            let kept = is_kept(key, entry);
+            if !kept {
+                dropped.push((entry.namespace.clone(), entry.bytes));
+            }
+            kept
+        });
+        dropped.into_iter().for_each(|(namespace, bytes)| self.forget(&namespace, bytes));
+    }
+
+    /// Drops what was asked for longest ago, of the namespace first.
+    fn make_room(&mut self, namespace: &str, bytes: usize, share: Share) {
+        while self.of_namespaces.get(namespace).is_some_and(|used| used + bytes > share.of_a_namespace) {
+            self.drop_oldest(|entry| &*entry.namespace == namespace);
+        }
+        while self.bytes + bytes > share.in_all && !self.entries.is_empty() {
+            self.drop_oldest(|_| true);
+        }
+    }
+
+    fn drop_oldest(&mut self, is_among: impl Fn(&Entry) -> bool) {
+        let among = self.entries.iter().filter(|(_, entry)| is_among(entry));
+        let oldest = among.min_by_key(|(_, entry)| entry.asked()).map(|(key, _)| key.clone());
+        oldest.and_then(|key| self.take(&key));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::reason::Reason;
+    use crate::secrets::Verdict;
+
+    #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+    struct At(u8);
+
+    impl std::fmt::Display for At {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "{}", self.0)
+        }
+    }
+
+    impl Address for At {
+        type Place = u8;
+
+        fn place(&self) -> &u8 {
+            &0
+        }
+
+        fn is_pinned(&self) -> bool {
+            self.0 == 0
+        }
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        /// Somebody reads, after so many milliseconds, and gets a value of that size or an error that may be final.
+        Read {
+            reader: u8,
+            address: u8,
+            takes: u16,
+            size: Result<u16, bool>,
+        },
+        Find {
+            reader: u8,
+            address: u8,
+            since: u16,
+            max_age: Option<u16>,
+        },
+        Pass(u16),
+        Sweep,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let read = (
+            0..3_u8,
+            0..4_u8,
+            0..500_u16,
+            prop_oneof![3 => (0..3_000_u16).prop_map(Ok), 1 => any::<bool>().prop_map(Err)],
+        );
+        let find = (0..3_u8, 0..4_u8, 0..20_000_u16, proptest::option::of(0..20_000_u16));
+        prop_oneof![
+            4 => read.prop_map(|(reader, address, takes, size)| Step::Read { reader, address, takes, size }),
+            4 => find.prop_map(|(reader, address, since, max_age)| Step::Find { reader, address, since, max_age }),
+            2 => (0..10_000_u16).prop_map(Step::Pass),
+            1 => Just(Step::Sweep),
+        ]
+    }
+
+    fn milliseconds(number: u16) -> Duration {
+        Duration::from_millis(number.into())
+    }
+
+    const SHARE: Share = Share { in_all: 12_000, of_a_namespace: 6_000 };
+    const MAX_AGE: Duration = Duration::from_secs(20);
+
+    proptest! {
+        /// Values carry in their version who has read them, and when that was asked for.
+        #[test]
+        fn a18_nobody_gets_what_others_have_read_or_what_is_too_old(steps in proptest::collection::vec(step(), 1..80)) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+            runtime.expect("a runtime").block_on(async {
+                let start = Instant::now();
+                let kept = Kept::<u8, At>::new(SHARE, MAX_AGE);
+                for step in steps {
+                    match step {
+                        Step::Read { reader, address, takes, size } => {
+                            let asked = Instant::now();
+                            tokio::time::advance(milliseconds(takes)).await;
+                            let answer = match size {
+                                Ok(size) => Ok(Arc::new(SecretValue {
+                                    content: vec![reader; size.into()].into(),
+                                    version: format!("{reader} {}", (asked - start).as_millis()),
+                                })),
+                                Err(is_final) => {
+                                    let reason = if is_final { Reason::SecretAccessDenied } else { Reason::AwsUnavailable };
+                                    Err(FetchError::Backend { reason, message: reader.to_string(), verdict: Verdict::Open })
+                                }
+                            };
+                            let namespace = if reader == 0 { "bank" } else { "shop" };
+                            kept.put(namespace, &reader, asked, std::iter::once((At(address), answer)));
+                        }
+                        Step::Find { reader, address, since, max_age } => {
+                            let (since, max_age) = (Instant::now() - milliseconds(since), max_age.map(milliseconds));
+                            let found = kept.find(&reader, &[At(address)], Demand { since, max_age });
+                            match &found[0] {
+                                Some(Ok(value)) => {
+                                    let (of, asked) = value.version.split_once(' ').expect("two parts");
+                                    assert_eq!(of, reader.to_string());
+                                    let asked = start + Duration::from_millis(asked.parse().expect("a number"));
+                                    let is_young = max_age.is_some_and(|max_age| asked.elapsed() <= max_age);
+                                    assert!(asked >= since || is_young || max_age.is_some() && address == 0);
+                                }
+                                Some(Err(error)) => assert_eq!(error.to_string(), reader.to_string()),
+                                None => {}
+                            }
+                        }
+                        Step::Pass(time) => tokio::time::advance(milliseconds(time)).await,
+                        Step::Sweep => kept.sweep(),
+                    }
+                    let table = kept.table();
+                    let of = |namespace: &str| {
+                        table.entries.values().filter(|entry| &*entry.namespace == namespace).map(|entry| entry.bytes).sum::<usize>()
+                    };
+                    assert_eq!(table.bytes, of("bank") + of("shop"));
+                    assert!(of("bank") <= SHARE.of_a_namespace && of("shop") <= SHARE.of_a_namespace && table.bytes <= SHARE.in_all);
+                    assert_eq!(table.of_namespaces.values().sum::<usize>(), table.bytes);
+                }
+                tokio::time::advance(2 * MAX_AGE).await;
+                kept.sweep();
+                assert!(kept.table().entries.keys().all(|(_, address)| address.is_pinned()), "the rest is gone");
+            });
+        }
+    }
+}
