@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize;
+
 use crate::identity::{ClaimedPod, IdentityError};
 use crate::plan::FilePermission;
 use crate::reason::{Explained, Reason};
 use crate::sensitive::{MountSecrets, SecretBytes, ServiceAccountToken};
 use crate::spec::Parameters;
-use serde::Deserialize;
 
 /// Prefix of the attributes that kubelet adds about the pod.
 const POD_ATTRIBUTES: &str = "csi.storage.k8s.io/";

@@ -49,8 +49,8 @@ pub trait Provider: Send + Sync + 'static {
     async fn plan(&self, class: &Self::Class, principal: &Principal) -> Result<SecretPlan<Self::Address>, Self::Error>;
 
     /// The credentials that a principal can have, by the way that the class names and until `deadline`; `secrets` came with the
-    /// request. What they depend on,
-    /// such as an annotation, may have been read as long ago as `freshness` allows. Nothing is asked before they are needed.
+    /// request. What they depend on, such as an annotation, may have been read as long ago as `freshness` allows. Nothing is
+    /// asked before they are needed.
     fn credentials(
         &self,
         class: &Self::Class,

@@ -112,7 +112,6 @@ impl<R: Clone + Eq + Hash, A: Address> Kept<R, A> {
     /// Keeps what was asked for at a time.
     pub fn put(&self, namespace: &str, reader: &R, asked: Instant, answers: impl Iterator<Item = (A, Answer)>) {
         let mut table = self.table();
-        self.drop_old(&mut table);
         for (address, answer) in answers {
             let key = (reader.clone(), address);
             let before = table.take(&key);
@@ -133,12 +132,8 @@ impl<R: Clone + Eq + Hash, A: Address> Kept<R, A> {
 
     /// Drops what nobody takes any more.
     pub fn sweep(&self) {
-        self.drop_old(&mut self.table());
-    }
-
-    fn drop_old(&self, table: &mut Table<R, A>) {
         let life = |address: &A| if address.is_pinned() { Duration::MAX } else { self.max_age.max(LEAST_LIFE) };
-        table.retain(|(_, address), entry| {
+        self.table().retain(|(_, address), entry| {
             entry.error.take_if(|(_, asked)| asked.elapsed() > LEAST_LIFE);
             entry.value.take_if(|(_, asked)| asked.elapsed() > life(address));
             entry.asked().is_some()
@@ -187,18 +182,27 @@ impl<R: Clone + Eq + Hash, A: Address> Table<R, A> {
 
     /// Drops what was asked for longest ago, of the namespace first.
     fn make_room(&mut self, namespace: &str, bytes: usize, share: Share) {
-        while self.of_namespaces.get(namespace).is_some_and(|used| used + bytes > share.of_a_namespace) {
-            self.drop_oldest(|entry| &*entry.namespace == namespace);
+        let of_namespace = self.of_namespaces.get(namespace).copied().unwrap_or_default();
+        if of_namespace + bytes > share.of_a_namespace {
+            self.drop_oldest(of_namespace, share.of_a_namespace - bytes, |entry| &*entry.namespace == namespace);
         }
-        while self.bytes + bytes > share.in_all && !self.entries.is_empty() {
-            self.drop_oldest(|_| true);
+        if self.bytes + bytes > share.in_all {
+            self.drop_oldest(self.bytes, share.in_all - bytes, |_| true);
         }
     }
 
-    fn drop_oldest(&mut self, is_among: impl Fn(&Entry) -> bool) {
+    /// Brings what is `among` from `used` bytes to no more than `room`, and to three quarters of it while at that, because
+    /// finding the oldest means to look at all.
+    fn drop_oldest(&mut self, mut used: usize, room: usize, is_among: impl Fn(&Entry) -> bool) {
         let among = self.entries.iter().filter(|(_, entry)| is_among(entry));
-        let oldest = among.min_by_key(|(_, entry)| entry.asked()).map(|(key, _)| key.clone());
-        oldest.and_then(|key| self.take(&key));
+        let mut among: Vec<_> = among.map(|(key, entry)| (entry.asked(), key.clone())).collect();
+        among.sort_unstable_by_key(|(asked, _)| *asked);
+        for (_, key) in among {
+            if used <= room / 4 * 3 {
+                break;
+            }
+            used -= self.take(&key).map_or(0, |entry| entry.bytes);
+        }
     }
 }
 
