@@ -96,6 +96,22 @@ reasons! {
         CredentialsExpired TargetChanged AnswerMismatch ShuttingDown Internal;
 }
 
+impl Reason {
+    /// Whether the same question may be answered a little later. Everything else is somebody's decision.
+    pub const fn may_pass(self) -> bool {
+        matches!(
+            self,
+            Self::AwsThrottled
+                | Self::AwsUnavailable
+                | Self::AwsTimeout
+                | Self::TlsFailed
+                | Self::AgentUnavailable
+                | Self::AgentThrottled
+                | Self::KubernetesUnavailable
+        )
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

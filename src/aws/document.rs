@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use async_trait::async_trait;
 use aws_smithy_http_client::Connector;
 use aws_smithy_runtime_api::client::http::HttpConnector as _;
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
@@ -11,7 +10,6 @@ use http_body_util::{BodyExt as _, Limited};
 
 use super::configuration::{connector, tls_context};
 use super::transport_problem;
-use crate::identity::PublishedKeys;
 
 const TIME_OUT: Duration = Duration::from_secs(5);
 const MAX_BYTES: usize = 256 * 1024;
@@ -29,6 +27,18 @@ impl Document {
         Ok(Self { url: url.to_owned(), connector: connector(None, None, &tls_context()?) })
     }
 
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The text that is there now, or why there is none.
+    pub async fn read(&self) -> Result<String, String> {
+        match tokio::time::timeout(TIME_OUT, self.get()).await {
+            Ok(result) => result,
+            Err(_) => Err(format!("no answer in {TIME_OUT:?}")),
+        }
+    }
+
     async fn get(&self) -> Result<String, String> {
         let request = HttpRequest::get(&self.url).map_err(|_| "it is no URL")?;
         let answer = self.connector.call(request).await;
@@ -39,19 +49,5 @@ impl Document {
         let body = Limited::new(answer.into_body(), MAX_BYTES).collect().await;
         let body = body.map_err(|_| "the answer broke off, or is too long")?.to_bytes();
         String::from_utf8(body.to_vec()).map_err(|_| "the answer is no text".into())
-    }
-}
-
-#[async_trait]
-impl PublishedKeys for Document {
-    fn url(&self) -> &str {
-        &self.url
-    }
-
-    async fn read(&self) -> Result<String, String> {
-        match tokio::time::timeout(TIME_OUT, self.get()).await {
-            Ok(result) => result,
-            Err(_) => Err(format!("no answer in {TIME_OUT:?}")),
-        }
     }
 }

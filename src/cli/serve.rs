@@ -4,6 +4,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use async_trait::async_trait;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -15,7 +16,7 @@ use crate::config::{Settings, TokenKeys, TokenVerification};
 use crate::credentials::aws::{Endpoint, Exchange};
 use crate::grpc::v1alpha1::csi_driver_provider_server::CsiDriverProviderServer;
 use crate::grpc::{self, ProviderService, Shutdown};
-use crate::identity::{Expectation, Identity, KeySource};
+use crate::identity::{Expectation, Identity, KeySource, PublishedKeys};
 use crate::mount::{Mounter, Writing};
 use crate::plan::aws::Region;
 use crate::policy::aws::Policy;
@@ -108,6 +109,17 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     grpc::serve(service, &settings.provider_volume, Aws::SOCKET, shutdown).await?;
     info!("stopped");
     Ok(())
+}
+
+#[async_trait]
+impl PublishedKeys for Document {
+    fn url(&self) -> &str {
+        self.url()
+    }
+
+    async fn read(&self) -> Result<String, String> {
+        self.read().await
+    }
 }
 
 /// Secrets that nobody may be served any more are not to lie in memory until somebody asks.

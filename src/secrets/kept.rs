@@ -11,8 +11,6 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tonic::Code;
-
 use super::{FetchError, SecretValue};
 use crate::clock::Instant;
 use crate::flights::{Flights, Place};
@@ -118,7 +116,7 @@ impl<R: Clone + Eq + Hash, A: Address> Kept<R, A> {
             let value = match &answer {
                 Ok(value) => Some((value.clone(), asked)),
                 // It says nothing of the secret, and what was read before still holds for those who may have it so old.
-                Err(error) if error.reason().code() == Code::Internal => before.and_then(|entry| entry.value),
+                Err(error) if error.reason().may_pass() => before.and_then(|entry| entry.value),
                 Err(_) => None,
             };
             let bytes = ENTRY_BYTES + value.as_ref().map_or(0, |(value, _)| value.content.len());

@@ -15,7 +15,7 @@ use crate::flights::{Flights, Place};
 use crate::identity::Scope;
 use crate::plan::aws::{Hop, Region, RoleArn};
 use crate::random;
-use crate::reason::{Explained as _, Reason};
+use crate::reason::Explained as _;
 use crate::secrets::aws::Session;
 
 /// More than the pods of a node have.
@@ -182,7 +182,7 @@ impl Sessions {
             }
             Err(error) => match (old, before) {
                 // It still works, and perhaps AWS will, a little later.
-                (Some(session), Some(held)) if passes(error.reason()) => {
+                (Some(session), Some(held)) if error.reason().may_pass() => {
                     let due = Instant::now() + random::jittered(RETRY_AFTER);
                     place.put(Kept { session: Some(Held { due, ..held }), refusal: None });
                     Ok(session)
@@ -202,21 +202,7 @@ impl Sessions {
 }
 
 fn life_of(error: &CredentialError) -> Duration {
-    if passes(error.reason()) { ERROR_LIFE } else { REFUSAL_LIFE }
-}
-
-/// Whether the same exchange may succeed a little later. Everything else is somebody's decision.
-fn passes(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::AwsThrottled
-            | Reason::AwsUnavailable
-            | Reason::AwsTimeout
-            | Reason::TlsFailed
-            | Reason::AgentUnavailable
-            | Reason::AgentThrottled
-            | Reason::KubernetesUnavailable
-    )
+    if error.reason().may_pass() { ERROR_LIFE } else { REFUSAL_LIFE }
 }
 
 #[cfg(test)]
@@ -230,6 +216,7 @@ mod tests {
     use super::super::pod_identity::PodIdentityError;
     use super::*;
     use crate::clock::ManualClock;
+    use crate::reason::Reason;
 
     const HOUR: Duration = Duration::from_secs(3_600);
 

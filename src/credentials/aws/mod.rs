@@ -130,12 +130,6 @@ pub struct Kept {
     scope: Scope,
 }
 
-impl Kept {
-    async fn key(&self, region: &Region) -> Result<SessionKey, CredentialError> {
-        Ok(SessionKey { scope: self.scope.clone(), way: self.source.way(region).await? })
-    }
-}
-
 impl AwsCredentials {
     async fn way(&self, region: &Region) -> Result<Way, CredentialError> {
         match self {
@@ -165,7 +159,7 @@ impl CredentialSource for AwsCredentials {
     async fn credentials(&self, region: &Region) -> Result<Session, CredentialError> {
         match self {
             Self::Kept(kept) => {
-                kept.sessions.get(kept.key(region).await?, async || kept.source.exchange(region).await).await
+                kept.sessions.get(self.reader(region).await?, async || kept.source.exchange(region).await).await
             }
             Self::Given(_, keys) => Ok(keys.session()),
         }
@@ -174,7 +168,7 @@ impl CredentialSource for AwsCredentials {
     async fn renewed(&self, region: &Region, refused: &Session) -> Result<Session, CredentialError> {
         match self {
             Self::Kept(kept) => {
-                let key = kept.key(region).await?;
+                let key = self.reader(region).await?;
                 kept.sessions.renewed(key, refused, async || kept.source.exchange(region).await).await
             }
             Self::Given(_, keys) => Err(keys.expired()),
