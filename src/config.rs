@@ -45,6 +45,14 @@ pub struct Settings {
     #[arg(long, env = "SECRETMOUNT_CACHE_NAMESPACE_BYTES", value_name = "BYTES", default_value_t = 2 * 1024 * 1024)]
     pub cache_namespace_bytes: usize,
 
+    /// Most calls under way to one AWS endpoint, which is also how many connections it has
+    #[arg(long, env = "SECRETMOUNT_ENDPOINT_CALLS", value_name = "COUNT", value_parser = parse_count, default_value = "128")]
+    pub endpoint_calls: usize,
+
+    /// Most of them for one mount
+    #[arg(long, env = "SECRETMOUNT_MOUNT_CALLS", value_name = "COUNT", value_parser = parse_count, default_value = "64")]
+    pub mount_calls: usize,
+
     /// How long mounts that run when SIGTERM comes may go on
     #[arg(long, env = "SECRETMOUNT_SHUTDOWN_GRACE", value_name = "DURATION", value_parser = parse_duration,
         default_value = "25s")]
@@ -252,6 +260,14 @@ pub fn parse_bool(raw: &str) -> Result<bool, String> {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
         _ => Err("write true or false".into()),
+    }
+}
+
+/// Something that there is at least one of.
+fn parse_count(raw: &str) -> Result<usize, String> {
+    match raw.parse() {
+        Ok(0) | Err(_) => Err("write a whole number, 1 at least".into()),
+        Ok(count) => Ok(count),
     }
 }
 

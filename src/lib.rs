@@ -30,4 +30,5 @@ pub mod secrets;
 pub mod sensitive;
 pub mod spec;
 pub mod telemetry;
+mod turns;
 pub mod volume;

@@ -20,7 +20,6 @@ pub fn symmetric() -> f64 {
 }
 
 /// A pause, a quarter longer or shorter, so that what failed together does not come back together.
-#[cfg_attr(not(feature = "aws"), expect(dead_code, reason = "only what keeps sessions needs it"))]
 pub fn jittered(pause: Duration) -> Duration {
     pause.mul_f64(1.0 + symmetric() / 4.0)
 }

@@ -63,6 +63,12 @@ fn act(shared: &Shared, asked: &Asked) -> Result<Answer, Refusal> {
             }
             done()
         }
+        (&Method::PUT, "quota") => {
+            let a_second = need(asked, "per_second")?;
+            let a_second = a_second.parse().map_err(|error| (400, format!("per_second: {error}")))?;
+            shared.faults.set_quota(&need(asked, "api")?, a_second);
+            done()
+        }
         (&Method::POST, "faults") => {
             shared.faults.inject(read::<Fault>(asked)?);
             done()

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Deserializer};
 
@@ -66,6 +66,9 @@ pub enum FaultKind {
     Reset,
     /// The true answer, cut after so many bytes of its body, though its length is announced whole.
     TruncateAfter(usize),
+    /// The true answer, one byte after the other, with such a pause before each. In JSON: milliseconds.
+    #[serde(deserialize_with = "from_milliseconds")]
+    Drip(Duration),
 }
 
 impl Fault {
@@ -148,6 +151,32 @@ struct Rules {
     faults: Vec<Fault>,
     latency: Duration,
     latency_of: HashMap<String, Duration>,
+    quotas: HashMap<String, Quota>,
+}
+
+/// A bucket that holds the calls of one second.
+#[derive(Debug)]
+struct Quota {
+    a_second: f64,
+    left: f64,
+    filled: Instant,
+}
+
+impl Quota {
+    fn new(a_second: f64) -> Self {
+        Self { a_second, left: a_second, filled: Instant::now() }
+    }
+
+    fn takes_one(&mut self) -> bool {
+        let now = Instant::now();
+        self.left = (self.left + (now - self.filled).as_secs_f64() * self.a_second).min(self.a_second);
+        self.filled = now;
+        let is_there = self.left >= 1.0;
+        if is_there {
+            self.left -= 1.0;
+        }
+        is_there
+    }
 }
 
 impl Faults {
@@ -169,6 +198,11 @@ impl Faults {
         lock(&self.0).latency_of.insert(api.into(), latency);
     }
 
+    /// Refuses the calls of an api that are more than so many a second.
+    pub fn set_quota(&self, api: &str, a_second: f64) {
+        lock(&self.0).quotas.insert(api.into(), Quota::new(a_second));
+    }
+
     /// Uses up one stroke of each rule it applies: all delays, and of the others the oldest.
     pub fn judge(&self, call: &CallFacts) -> Verdict {
         let mut rules = lock(&self.0);
@@ -180,6 +214,10 @@ impl Faults {
                 .unwrap_or(&rules.latency),
             fault: None,
         };
+        if rules.quotas.get_mut(&call.api).is_some_and(|quota| !quota.takes_one()) {
+            let (code, message) = ("ThrottlingException".into(), "Rate exceeded".into());
+            verdict.fault = Some(FaultKind::Error { status: 400, code, message });
+        }
         for fault in &mut rules.faults {
             if !fault.strikes(call) {
                 continue;
@@ -240,6 +278,14 @@ mod tests {
         let verdict = faults.judge(&call("x"));
         assert_eq!(verdict.wait, Duration::from_millis(32));
         assert!(matches!(verdict.fault, Some(FaultKind::Reset)));
+    }
+
+    #[test]
+    fn a_quota_refuses_what_is_over_it() {
+        let faults = Faults::default();
+        faults.set_quota("GetSecretValue", 3.0);
+        let refused = (0..10).filter(|_| faults.judge(&call("x")).fault.is_some()).count();
+        assert!((6..=7).contains(&refused), "{refused} of 10 at once");
     }
 
     #[test]

@@ -149,7 +149,7 @@ async fn handle(
     if !verdict.wait.is_zero() {
         sleep(verdict.wait).await;
     }
-    let mut cut_after = None;
+    let mut ailment = None;
     let answer = match verdict.fault {
         None | Some(FaultKind::Delay(_)) => front.answer(&shared, &asked),
         Some(FaultKind::Error { status, code, message }) => {
@@ -157,7 +157,11 @@ async fn handle(
         }
         Some(FaultKind::RawResponse { status, body, content_type }) => Answer::new(status, &content_type, body),
         Some(FaultKind::TruncateAfter(length)) => {
-            cut_after = Some(length);
+            ailment = Some(Ailment::CutAfter(length));
+            front.answer(&shared, &asked)
+        }
+        Some(FaultKind::Drip(pause)) => {
+            ailment = Some(Ailment::Drips(pause));
             front.answer(&shared, &asked)
         }
         Some(FaultKind::Hang) => std::future::pending().await,
@@ -167,17 +171,28 @@ async fn handle(
         }
     };
     open.close(answer.status, answer.code.clone());
-    Ok(written(answer, cut_after))
+    Ok(written(answer, ailment))
 }
 
-fn written(answer: Answer, cut_after: Option<usize>) -> Response<AnswerBody> {
+/// What is wrong with a body on its way.
+enum Ailment {
+    CutAfter(usize),
+    Drips(Duration),
+}
+
+fn written(answer: Answer, ailment: Option<Ailment>) -> Response<AnswerBody> {
     let whole = answer.body.len();
-    let mut body = Bytes::from(answer.body);
-    let cut = cut_after.map(|length| {
-        body.truncate(length);
-        Box::pin(sleep(Duration::from_millis(20)))
-    });
-    let mut response = Response::new(AnswerBody { data: (!body.is_empty()).then_some(body), cut });
+    let mut data = Bytes::from(answer.body);
+    let (mut cut, mut drip) = (None, None);
+    match ailment {
+        Some(Ailment::CutAfter(length)) => {
+            data.truncate(length);
+            cut = Some(Box::pin(sleep(Duration::from_millis(20))));
+        }
+        Some(Ailment::Drips(pause)) => drip = Some((pause, Box::pin(sleep(pause)))),
+        None => {}
+    }
+    let mut response = Response::new(AnswerBody { data, cut, drip });
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_LENGTH, whole.into());
@@ -204,11 +219,13 @@ impl std::fmt::Display for Cut {
 
 impl std::error::Error for Cut {}
 
-/// A body in one piece, which may break off before its announced end.
+/// A body in one piece, which may break off before its announced end, or come byte by byte.
 struct AnswerBody {
-    data: Option<Bytes>,
+    data: Bytes,
     /// A moment for the data to leave before the connection does.
     cut: Option<Pin<Box<Sleep>>>,
+    /// The pause between two bytes, and what is left of this one.
+    drip: Option<(Duration, Pin<Box<Sleep>>)>,
 }
 
 impl http_body::Body for AnswerBody {
@@ -216,8 +233,16 @@ impl http_body::Body for AnswerBody {
     type Error = Cut;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        if let Some(data) = self.data.take() {
-            return Poll::Ready(Some(Ok(Frame::data(data))));
+        if !self.data.is_empty() {
+            let length = match &mut self.drip {
+                Some((pause, moment)) => {
+                    std::task::ready!(moment.as_mut().poll(context));
+                    *moment = Box::pin(sleep(*pause));
+                    1
+                }
+                None => self.data.len(),
+            };
+            return Poll::Ready(Some(Ok(Frame::data(self.data.split_to(length)))));
         }
         match &mut self.cut {
             None => Poll::Ready(None),
@@ -226,13 +251,13 @@ impl http_body::Body for AnswerBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.data.is_none() && self.cut.is_none()
+        self.data.is_empty() && self.cut.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match (&self.data, &self.cut) {
-            (data, None) => SizeHint::with_exact(data.as_ref().map_or(0, |data| data.len() as u64)),
-            (_, Some(_)) => SizeHint::default(),
+        match &self.cut {
+            None => SizeHint::with_exact(self.data.len() as u64),
+            Some(_) => SizeHint::default(),
         }
     }
 }

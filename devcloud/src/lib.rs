@@ -387,6 +387,11 @@ impl DevCloud {
         self.shared().faults.set_latency_of(api, latency);
     }
 
+    /// Refuses the calls of an api that are more than so many a second, as AWS throttles them. One second's may come at once.
+    pub fn set_quota(&self, api: &str, a_second: f64) {
+        self.shared().faults.set_quota(api, a_second);
+    }
+
     /// Adds a fault to those in force.
     pub fn inject(&self, fault: Fault) {
         self.shared().faults.inject(fault);

@@ -18,38 +18,39 @@ use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpClie
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
+use super::bounded::Bounded;
+
 /// Variables that the SDK reads endpoints from, for the services that are called.
 /// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>
 const ENDPOINT_VARIABLES: [&str; 4] =
     ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL_SSM", "AWS_ENDPOINT_URL_STS"];
 
-/// As many as one mount has requests under way; with fewer the pool would throw warm connections away.
-const IDLE_CONNECTIONS_PER_HOST: usize = 64;
+/// How often a request is tried at once; how long it is worth trying, whoever waits for it decides.
+const TRIES: u32 = 3;
 
 /// Endpoints, FIPS and dual-stack as the environment says; connector, time-outs and retries as a mount needs them; no
-/// credentials, no Region.
+/// credentials, no Region. `connections` is how many to one host stay open while nobody uses them.
 ///
 /// # Errors
 /// An endpoint that is no URL, endpoints of one's own together with FIPS, and authorities that cannot be read: each would
 /// otherwise fail every mount.
-pub async fn configuration() -> anyhow::Result<SdkConfig> {
+pub async fn configuration(connections: usize) -> anyhow::Result<SdkConfig> {
     let endpoint = endpoint_variable()?;
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_millis(3_100))
         .read_timeout(Duration::from_secs(5))
         .operation_attempt_timeout(Duration::from_secs(10))
         .build();
-    // The budget of the mount ends them; these only decide how often it is tried until then.
     let retries = RetryConfig::standard()
-        .with_max_attempts(5)
+        .with_max_attempts(TRIES)
         .with_initial_backoff(Duration::from_millis(100))
-        .with_max_backoff(Duration::from_secs(5));
+        .with_max_backoff(Duration::from_secs(1));
     let config = ConfigLoader::default()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .app_name(AppName::new(concat!("secretmount-", env!("CARGO_PKG_VERSION")))?)
         .no_credentials()
         .region(NoRegion)
-        .http_client(http_client(tls_context()?))
+        .http_client(http_client(tls_context()?, connections))
         .timeout_config(timeouts)
         .retry_config(retries)
         .load()
@@ -126,11 +127,12 @@ fn check_endpoint(value: &str) -> Result<(), &'static str> {
 }
 
 /// One for the process: clients of all Regions and roles share its connections. Honours `HTTPS_PROXY` and `NO_PROXY`.
-fn http_client(tls_context: TlsContext) -> SharedHttpClient {
-    Builder::new().build_with_connector_fn(move |settings, components| {
+fn http_client(tls_context: TlsContext, connections: usize) -> SharedHttpClient {
+    let client = Builder::new().build_with_connector_fn(move |settings, components| {
         let sleep = components.and_then(|components| components.sleep_impl());
-        connector(settings.cloned(), sleep, &tls_context)
-    })
+        connector(settings.cloned(), sleep, &tls_context, connections)
+    });
+    SharedHttpClient::new(Bounded(client))
 }
 
 /// `settings` and `sleep` are of a client of the SDK; without them there are no time-outs.
@@ -138,9 +140,9 @@ pub(super) fn connector(
     settings: Option<HttpConnectorSettings>,
     sleep: Option<SharedAsyncSleep>,
     tls_context: &TlsContext,
+    connections: usize,
 ) -> Connector {
-    let mut connector =
-        Connector::builder().proxy_config(ProxyConfig::from_env()).pool_max_idle_per_host(IDLE_CONNECTIONS_PER_HOST);
+    let mut connector = Connector::builder().proxy_config(ProxyConfig::from_env()).pool_max_idle_per_host(connections);
     connector.set_connector_settings(settings);
     connector.set_sleep_impl(sleep);
     let tls_provider = tls::Provider::Rustls(CryptoMode::AwsLc);

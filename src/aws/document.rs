@@ -1,5 +1,6 @@
 //! A public document, read as AWS is: through the same proxy, and from whom the same authorities vouch for.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use aws_smithy_http_client::Connector;
@@ -24,7 +25,7 @@ impl Document {
     /// # Errors
     /// Authorities that cannot be read.
     pub fn at(url: &str) -> anyhow::Result<Self> {
-        Ok(Self { url: url.to_owned(), connector: connector(None, None, &tls_context()?) })
+        Ok(Self { url: url.to_owned(), connector: connector(None, None, &tls_context()?, 1) })
     }
 
     pub fn url(&self) -> &str {
@@ -42,7 +43,8 @@ impl Document {
     async fn get(&self) -> Result<String, String> {
         let request = HttpRequest::get(&self.url).map_err(|_| "it is no URL")?;
         let answer = self.connector.call(request).await;
-        let answer = answer.map_err(|error| transport_problem(&SdkError::<(), ()>::dispatch_failure(error)).1)?;
+        let answer =
+            answer.map_err(|error| transport_problem(&SdkError::<Infallible, ()>::dispatch_failure(error)).1)?;
         if answer.status().as_u16() != 200 {
             return Err(format!("HTTP {}", answer.status().as_u16()));
         }

@@ -1,9 +1,11 @@
 //! Errors of the AWS SDK in our words.
 
 use std::error::Error;
+use std::fmt;
 
 use aws_smithy_runtime_api::client::result::{ConnectorError, SdkError};
 
+use super::bounded::is_too_long;
 use crate::reason::Reason;
 
 /// Whether AWS means that the credentials of a request have run out.
@@ -26,9 +28,16 @@ pub fn is_throttling(code: &str) -> bool {
     )
 }
 
+/// What came is not what AWS says: a success without a body that can be read, say.
+pub const NO_ANSWER: (Reason, &str) = (Reason::AwsUnavailable, "AWS's answer broke off or was no answer");
+
 /// Why no usable answer came, in words that stay the same from try to try. Nothing of the SDK's own text is passed on,
 /// because that can hold the request, and with it a token.
-pub fn transport_problem<E, R>(error: &SdkError<E, R>) -> (Reason, &'static str) {
+pub fn transport_problem<E, R>(error: &SdkError<E, R>) -> (Reason, &'static str)
+where
+    E: Error + 'static,
+    R: fmt::Debug + 'static,
+{
     match error {
         SdkError::TimeoutError(_) => (Reason::AwsTimeout, "AWS did not answer in time"),
         SdkError::DispatchFailure(failure)
@@ -43,7 +52,10 @@ pub fn transport_problem<E, R>(error: &SdkError<E, R>) -> (Reason, &'static str)
             (Reason::AwsUnavailable, "no connection to AWS; check the node's DNS, route, VPC endpoints and proxy")
         }
         SdkError::DispatchFailure(_) => (Reason::AwsUnavailable, "the request could not be sent to AWS"),
-        SdkError::ResponseError(_) => (Reason::AwsUnavailable, "AWS's answer broke off or was no answer"),
+        SdkError::ResponseError(_) if is_too_long(error) => {
+            (Reason::AnswerMismatch, "the answer is longer than any of AWS's; check whether a proxy is in between")
+        }
+        SdkError::ResponseError(_) => NO_ANSWER,
         SdkError::ConstructionFailure(_) => (Reason::Internal, "the request could not be built"),
         SdkError::ServiceError(_) => (Reason::Internal, "AWS answered with an error"),
         _ => (Reason::Internal, "the request failed"),

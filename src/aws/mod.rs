@@ -1,5 +1,6 @@
 //! What both rooms that talk to AWS need of its SDK.
 
+mod bounded;
 mod clients;
 mod configuration;
 mod document;
@@ -8,4 +9,4 @@ mod failure;
 pub use clients::{Clients, TENANTS};
 pub use configuration::configuration;
 pub use document::Document;
-pub use failure::{is_expired, is_throttling, shorten, transport_problem};
+pub use failure::{NO_ANSWER, is_expired, is_throttling, shorten, transport_problem};

@@ -22,8 +22,8 @@ use crate::plan::aws::Region;
 use crate::policy::aws::Policy;
 use crate::provider::Provider;
 use crate::provider::aws::Aws;
-use crate::secrets::Share;
 use crate::secrets::aws::AwsBackend;
+use crate::secrets::{CallsAtOnce, Share};
 use crate::telemetry;
 use crate::volume::Volumes;
 
@@ -79,12 +79,12 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         None => Policy::default(),
     };
     let policy = Arc::new(policy);
-    let aws = crate::aws::configuration().await?;
+    let aws = crate::aws::configuration(settings.endpoint_calls).await?;
     let cluster: Arc<dyn KubernetesApi> = Arc::new(KubernetesClient::from_environment().await?);
     let node = settings.node_name.clone().filter(|node| !node.is_empty());
-    let agent_limit = settings.official.agent_limit();
+    let (agent_limit, calls) = (settings.official.agent_limit(), settings.endpoint_calls);
     let exchange =
-        Exchange::new(cluster.clone(), policy.clone(), aws.clone(), agent, agent_limit, Arc::new(SystemClock));
+        Exchange::new(cluster.clone(), policy.clone(), aws.clone(), agent, agent_limit, calls, Arc::new(SystemClock));
     let audiences = settings.irsa_audience.clone();
     let backend = AwsBackend::new(aws);
     let provider = Aws::new(cluster.clone(), exchange, backend, policy, audiences, region, node.clone());
@@ -100,7 +100,9 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         false => Writing::Provider(Arc::new(Volumes::start(settings.kubelet_dir.clone())?)),
     };
     let share = Share { in_all: settings.cache_bytes, of_a_namespace: settings.cache_namespace_bytes };
-    let mounter = Arc::new(Mounter::new(provider, identity, writing, settings.limits, settings.max_age, share));
+    let at_once = CallsAtOnce { of_an_endpoint: settings.endpoint_calls, of_a_mount: settings.mount_calls };
+    let mounter = Mounter::new(provider, identity, writing, settings.limits, settings.max_age, share, at_once);
+    let mounter = Arc::new(mounter);
     tokio::spawn(sweep(Arc::downgrade(&mounter)));
     let closing = CancellationToken::new();
     let service = ProviderService::new(mounter, settings.mount_deadline, closing.clone());

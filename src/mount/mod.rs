@@ -17,7 +17,7 @@ use crate::plan::{Files, RelativePath};
 use crate::provider::Provider;
 use crate::reason::{Explained, Explanation, Reason, chain};
 use crate::render::{RenderError, render};
-use crate::secrets::{CredentialSource, Demand, FetchError, Fetcher, Kept, Share};
+use crate::secrets::{CallsAtOnce, CredentialSource, Demand, FetchError, Fetcher, Kept, Share};
 use crate::spec::SpecError;
 use crate::telemetry::{MountRecord, Outcome, Stage};
 use crate::volume::{self, TargetPath, VolumeError, Volumes};
@@ -53,7 +53,7 @@ pub struct Mounted {
 
 impl<P: Provider> Mounter<P> {
     /// `max_age` is how old an answer may be that a refresh, not a first mount, is served with; `share` is how much of answers
-    /// is kept for that.
+    /// is kept for that; `at_once` bounds the calls to backends.
     pub fn new(
         provider: P,
         identity: Identity,
@@ -61,8 +61,9 @@ impl<P: Provider> Mounter<P> {
         limits: Limits,
         max_age: Duration,
         share: Share,
+        at_once: CallsAtOnce,
     ) -> Self {
-        let fetcher = Fetcher::new(provider.backend(), Kept::new(share, max_age), limits.max_value_bytes);
+        let fetcher = Fetcher::new(provider.backend(), Kept::new(share, max_age), at_once, limits.max_value_bytes);
         Self { provider, fetcher, identity, writing, limits, max_age, answered: Answered::default() }
     }
 
@@ -124,7 +125,7 @@ impl<P: Provider> Mounter<P> {
         let credentials = credentials.map_err(of_provider)?;
 
         record.enter(Stage::Secrets);
-        let demand = Demand { since, max_age: is_refresh.then_some(self.max_age) };
+        let demand = Demand { since, max_age: is_refresh.then_some(self.max_age), deadline };
         let values = self.fetcher.fetch(&credentials, &plan, principal.namespace(), demand).await?;
 
         for (object, fetched) in plan.objects.iter().zip(&values) {

@@ -51,6 +51,13 @@ pub struct Object<A> {
     pub files: Vec<PlannedFile>,
 }
 
+impl<A> Object<A> {
+    /// Wherever its value may be read.
+    pub fn addresses(&self) -> impl Iterator<Item = &A> {
+        std::iter::once(&self.address).chain(&self.standby)
+    }
+}
+
 /// One file and what of the secret goes into it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedFile {

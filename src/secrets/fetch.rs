@@ -1,23 +1,28 @@
 //! Reads everything a plan names.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt as _, Shared};
 use futures_util::stream::{FuturesUnordered, TryStreamExt as _};
-use tokio::sync::{OnceCell, Semaphore};
 
+use super::access::Access;
+pub use super::access::CallsAtOnce;
 use super::failover::settle;
-use super::kept::{Answer, Demand, Kept};
-use super::{CredentialSource, FetchError, SecretBackend, SecretValue};
+use super::kept::{Answer, Kept};
+use super::{CredentialSource, Demand, FetchError, SecretBackend, SecretValue};
 use crate::clock::Instant;
 use crate::plan::{Address, Object, SecretPlan};
-use crate::reason::{Explained, Explanation, Reason};
+use crate::random;
+use crate::turns::Turns;
 
-/// Most calls of one mount under way in one place, which also bounds the connections it opens. A place that hangs must not
-/// take those of the place that stands by for it.
-const CALLS_AT_ONCE: usize = 64;
+/// How long a first mount waits before it tries again what has failed for a cause that may pass, and how long at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+/// How long before its end a mount gives up and says what has failed.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// The value of one object.
 #[derive(Debug, Clone)]
@@ -31,14 +36,16 @@ pub struct Fetched<A> {
 pub struct Fetcher<B: SecretBackend, R> {
     backend: Arc<B>,
     kept: Kept<R, B::Address>,
+    turns: Turns<B::Endpoint>,
+    at_once: CallsAtOnce,
     /// Most bytes of one value.
     max_bytes: usize,
 }
 
 impl<B: SecretBackend, R: Clone + Eq + Hash + Send + Sync> Fetcher<B, R> {
     /// `max_bytes` is the most that one value may have.
-    pub fn new(backend: Arc<B>, kept: Kept<R, B::Address>, max_bytes: usize) -> Self {
-        Self { backend, kept, max_bytes }
+    pub fn new(backend: Arc<B>, kept: Kept<R, B::Address>, at_once: CallsAtOnce, max_bytes: usize) -> Self {
+        Self { backend, kept, turns: Turns::new(), at_once, max_bytes }
     }
 
     /// Drops what is kept and too old for everybody.
@@ -50,8 +57,9 @@ impl<B: SecretBackend, R: Clone + Eq + Hash + Send + Sync> Fetcher<B, R> {
     /// before, as far as `demand` allows.
     ///
     /// Credentials are asked for once for each place, when a call needs them; then all calls run at the same time, so a mount
-    /// waits for two answers, however many secrets it has. The answer has one value for each object, in their order. What is
-    /// kept counts as `namespace`'s.
+    /// waits for two answers, however many secrets it has. What fails for a cause that may pass is tried again: for a refresh
+    /// and where there is a standby a few times at once, and for a first mount until it ends. The answer has one value for each
+    /// object, in their order. What is asked and kept counts as `namespace`'s.
     ///
     /// # Errors
     /// The first error; what else is under way is then given up.
@@ -84,30 +92,30 @@ impl<B: SecretBackend, R: Clone + Eq + Hash + Send + Sync> Fetcher<B, R> {
         &'a self,
         source: &'a S,
         plan: &SecretPlan<B::Address>,
-        namespace: &'a str,
+        namespace: &str,
         demand: Demand,
     ) -> HashMap<B::Address, Read<'a>>
     where
         S: CredentialSource<Place = <B::Address as Address>::Place, Credentials = B::Credentials, Reader = R>,
     {
+        let namespace: Arc<str> = namespace.into();
         let mut by_place: HashMap<_, Vec<B::Address>> = HashMap::new();
-        let mut seen = std::collections::HashSet::new();
-        for address in plan.objects.iter().flat_map(|object| std::iter::once(&object.address).chain(&object.standby)) {
+        let mut seen = HashSet::new();
+        for address in plan.objects.iter().flat_map(Object::addresses) {
             if seen.insert(address) {
                 by_place.entry(address.place().clone()).or_default().push(address.clone());
             }
         }
+        let with_standby = plan.objects.iter().filter(|object| object.standby.is_some());
+        let with_standby: HashSet<&B::Address> = with_standby.flat_map(Object::addresses).collect();
         let mut reads = HashMap::new();
         for (place, addresses) in by_place {
-            let access = Arc::new(Access {
-                source,
-                place,
-                permits: Semaphore::new(CALLS_AT_ONCE),
-                reader: OnceCell::new(),
-                credentials: OnceCell::new(),
-            });
+            let (backend, turns) = (&*self.backend, &self.turns);
+            let access = Arc::new(Access::new(source, place, backend, namespace.clone(), turns, self.at_once));
             for call in self.backend.calls(addresses) {
-                let run = self.answers(access.clone(), call.clone(), namespace, demand).boxed().shared();
+                let is_patient = demand.max_age.is_none() && !call.iter().any(|address| with_standby.contains(address));
+                let run = self.answers(access.clone(), call.clone(), namespace.clone(), demand, is_patient);
+                let run = run.boxed().shared();
                 reads.extend(
                     call.into_iter().enumerate().map(|(place, address)| (address, Read { call: run.clone(), place })),
                 );
@@ -116,49 +124,84 @@ impl<B: SecretBackend, R: Clone + Eq + Hash + Send + Sync> Fetcher<B, R> {
         reads
     }
 
-    /// The answers to a call: kept ones, or what the backend says now to those that are missing.
+    /// The answers to a call, tried again until the end where `is_patient`.
     async fn answers<S>(
         &self,
-        access: Arc<Access<'_, S>>,
+        access: Arc<Access<'_, S, B>>,
         call: Vec<B::Address>,
-        namespace: &str,
-        demand: Demand,
+        namespace: Arc<str>,
+        mut demand: Demand,
+        is_patient: bool,
     ) -> Arc<[Answer]>
     where
-        S: CredentialSource<Place = <B::Address as Address>::Place, Credentials = B::Credentials, Reader = R>,
+        S: CredentialSource<Credentials = B::Credentials, Reader = R>,
+    {
+        let mut answers = self.answers_now(&access, &call, &namespace, demand).await;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let is_open = |answer: &Answer| matches!(answer, Err(error) if error.may_pass());
+            let open: Vec<usize> = (0..answers.len()).filter(|place| is_open(&answers[*place])).collect();
+            if open.is_empty() || !is_patient {
+                return answers.into();
+            }
+            // What others have asked for meanwhile will do.
+            demand.since = Instant::now();
+            let again = async {
+                tokio::time::sleep(random::jittered(pause)).await;
+                let call: Vec<_> = open.iter().map(|place| call[*place].clone()).collect();
+                self.answers_now(&access, &call, &namespace, demand).await
+            };
+            match tokio::time::timeout_at(demand.deadline - LAST_WORDS, again).await {
+                Ok(again) => open.into_iter().zip(again).for_each(|(place, answer)| answers[place] = answer),
+                Err(_) => return answers.into(),
+            }
+            pause = LONGEST_PAUSE.min(2 * pause);
+        }
+    }
+
+    /// The answers to a call: kept ones, or what the backend says now to those that are missing.
+    async fn answers_now<S>(
+        &self,
+        access: &Access<'_, S, B>,
+        call: &[B::Address],
+        namespace: &str,
+        demand: Demand,
+    ) -> Vec<Answer>
+    where
+        S: CredentialSource<Credentials = B::Credentials, Reader = R>,
     {
         let all = |error: FetchError| call.iter().map(|_| Err(error.clone())).collect();
-        let reader = match access.reader().await {
+        let reader = match access.reader(demand.since).await {
             Ok(reader) => reader,
             Err(error) => return all(error),
         };
-        if let Some(answers) = whole(self.kept.find(reader, &call, demand)) {
-            return answers.into();
+        if let Some(answers) = whole(self.kept.find(&reader, call, demand)) {
+            return answers;
         }
         // Where nothing is kept, those who waited would have to ask one after the other.
-        let place = self.kept.call(reader, &call);
+        let place = self.kept.call(&reader, call);
         let _flight = match &place {
             Some(place) => Some(place.flight().await),
             None => None,
         };
         // Somebody may have asked while this one came to its turn.
-        let mut found = self.kept.find(reader, &call, demand);
+        let mut found = self.kept.find(&reader, call, demand);
         let missing: Vec<B::Address> =
             call.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(address, _)| address.clone()).collect();
         if !missing.is_empty() {
             let asked = Instant::now();
-            let answers: Vec<Answer> = match access.read(&*self.backend, &missing).await {
+            let answers: Vec<Answer> = match access.read(demand.since, &missing).await {
                 Ok(answers) => {
                     let answers = missing.iter().zip(answers);
                     answers.map(|(address, answer)| within(self.max_bytes, address, answer?)).collect()
                 }
                 Err(error) => return all(error),
             };
-            self.kept.put(namespace, reader, asked, missing.into_iter().zip(answers.iter().cloned()));
+            self.kept.put(namespace, &reader, asked, missing.into_iter().zip(answers.iter().cloned()));
             let mut answers = answers.into_iter();
             found.iter_mut().filter(|found| found.is_none()).for_each(|place| *place = answers.next());
         }
-        found.into_iter().map(|answer| answer.unwrap_or_else(|| Err(unanswered()))).collect()
+        found.into_iter().map(|answer| answer.unwrap_or_else(|| Err(FetchError::unanswered()))).collect()
     }
 }
 
@@ -177,49 +220,8 @@ struct Read<'a> {
 impl Read<'_> {
     async fn answer(self) -> Answer {
         let answers = self.call.await;
-        answers.get(self.place).cloned().unwrap_or_else(|| Err(unanswered()))
+        answers.get(self.place).cloned().unwrap_or_else(|| Err(FetchError::unanswered()))
     }
-}
-
-/// What the calls of one mount in one place share.
-struct Access<'a, S: CredentialSource> {
-    source: &'a S,
-    place: S::Place,
-    permits: Semaphore,
-    reader: OnceCell<Result<S::Reader, FetchError>>,
-    credentials: OnceCell<Result<S::Credentials, FetchError>>,
-}
-
-impl<S: CredentialSource> Access<'_, S> {
-    async fn reader(&self) -> Result<&S::Reader, FetchError> {
-        let ask = async || self.source.reader(&self.place).await.map_err(of_credentials);
-        self.reader.get_or_init(ask).await.as_ref().map_err(Clone::clone)
-    }
-
-    async fn credentials(&self) -> Result<&S::Credentials, FetchError> {
-        let ask = async || self.source.credentials(&self.place).await.map_err(of_credentials);
-        self.credentials.get_or_init(ask).await.as_ref().map_err(Clone::clone)
-    }
-
-    /// Makes a call. Where the backend takes the credentials for expired, they are renewed and it is made once more.
-    async fn read<B: SecretBackend<Credentials = S::Credentials>>(
-        &self,
-        backend: &B,
-        call: &[B::Address],
-    ) -> Result<Vec<Result<SecretValue, FetchError>>, FetchError> {
-        let credentials = self.credentials().await?;
-        let _permit = self.permits.acquire().await;
-        let answers = backend.read(credentials, call).await;
-        if !answers.iter().any(|answer| matches!(answer, Err(error) if error.reason() == Reason::CredentialsExpired)) {
-            return Ok(answers);
-        }
-        let renewed = self.source.renewed(&self.place, credentials).await.map_err(of_credentials)?;
-        Ok(backend.read(&renewed, call).await)
-    }
-}
-
-fn of_credentials(error: impl Explained) -> FetchError {
-    FetchError::Credentials(Explanation::of(error))
 }
 
 fn within<A: Address>(limit: usize, address: &A, value: SecretValue) -> Answer {
@@ -237,22 +239,13 @@ fn value_of<'a, A: Address>(
     let read = |address: &A| {
         let (address, read) = (address.clone(), reads.get(address).cloned());
         async move {
-            let value = read.ok_or_else(unanswered)?.answer().await?;
+            let value = read.ok_or_else(FetchError::unanswered)?.answer().await?;
             Ok(Fetched { address, value })
         }
     };
     match &object.standby {
         None => read(&object.address).boxed(),
         Some(standby) => settle(read(&object.address), read(standby)).boxed(),
-    }
-}
-
-/// A backend that leaves an address out does not keep to its trait.
-fn unanswered() -> FetchError {
-    FetchError::Backend {
-        reason: Reason::Internal,
-        message: "an address was left out of the calls".into(),
-        verdict: super::Verdict::Final,
     }
 }
 
@@ -266,6 +259,7 @@ mod tests {
     use futures_util::future::poll_immediate;
 
     use super::*;
+    use crate::reason::{Explained, Reason};
     use crate::secrets::{Share, Verdict};
     use crate::sensitive::SecretBytes;
 
@@ -293,18 +287,38 @@ mod tests {
 
     /// Answers with the name, three addresses a call, and remembers the calls.
     #[derive(Default)]
-    struct FakeBackend(Mutex<Vec<(String, Vec<At>)>>);
+    struct FakeBackend(Mutex<Vec<(String, Vec<At>)>>, Mutex<HashMap<&'static str, usize>>);
+
+    impl FakeBackend {
+        /// The next so many calls with an address of this name fail for a cause that may pass.
+        fn fail(&self, name: &'static str, times: usize) {
+            self.1.lock().expect("unpoisoned").insert(name, times);
+        }
+
+        fn fails(&self, name: &str) -> bool {
+            let mut failing = self.1.lock().expect("unpoisoned");
+            let Some(left) = failing.get_mut(name) else { return false };
+            let fails = *left > 0;
+            *left = left.saturating_sub(1);
+            fails
+        }
+    }
 
     #[async_trait]
     impl SecretBackend for FakeBackend {
         type Address = At;
         type Credentials = String;
+        type Endpoint = &'static str;
 
         fn calls(&self, addresses: Vec<At>) -> Vec<Vec<At>> {
             addresses.chunks(3).map(<[At]>::to_vec).collect()
         }
 
-        async fn read(&self, credentials: &String, call: &[At]) -> Vec<Result<SecretValue, FetchError>> {
+        fn endpoint(&self, _: &String, address: &At) -> (&'static str, Option<usize>) {
+            (address.0, None)
+        }
+
+        async fn read(&self, credentials: &String, call: &[At]) -> Vec<Option<Result<SecretValue, FetchError>>> {
             self.0.lock().expect("unpoisoned").push((credentials.clone(), call.to_vec()));
             tokio::task::yield_now().await; // others come meanwhile
             if call.iter().any(|address| address.0 == "silent") {
@@ -312,9 +326,11 @@ mod tests {
             }
             let failed = |reason, verdict| Err(FetchError::Backend { reason, message: "not there".into(), verdict });
             let answer = |address: &At| match address.1 {
-                "missing" => failed(Reason::SecretNotFound, Verdict::Final),
-                "failing" => failed(Reason::AwsUnavailable, Verdict::Open),
-                name => Ok(SecretValue { content: SecretBytes::from(name.to_owned()), version: "1".into() }),
+                "missing" => Some(failed(Reason::SecretNotFound, Verdict::Final)),
+                "failing" => Some(failed(Reason::AwsUnavailable, Verdict::Open)),
+                name if self.fails(name) => Some(failed(Reason::AwsThrottled, Verdict::Open)),
+                name if name.starts_with("shy") && call.len() > 1 => None,
+                name => Some(Ok(SecretValue { content: SecretBytes::from(name.to_owned()), version: "1".into() })),
             };
             call.iter().map(answer).collect()
         }
@@ -363,8 +379,16 @@ mod tests {
         max_bytes: usize,
     ) -> Result<Vec<Fetched<At>>, FetchError> {
         let share = Share { in_all: 1 << 20, of_a_namespace: 1 << 20 };
-        let fetcher = Fetcher::new(backend.clone(), Kept::new(share, Duration::ZERO), max_bytes);
-        fetcher.fetch(source, plan, "shop", Demand { since: Instant::now(), max_age: None }).await
+        let fetcher = Fetcher::new(backend.clone(), Kept::new(share, Duration::ZERO), AT_ONCE, max_bytes);
+        fetcher.fetch(source, plan, "shop", demand(None)).await
+    }
+
+    const MINUTE: Duration = Duration::from_secs(60);
+    const AT_ONCE: CallsAtOnce = CallsAtOnce { of_an_endpoint: 128, of_a_mount: 64 };
+
+    fn demand(max_age: Option<Duration>) -> Demand {
+        let since = Instant::now();
+        Demand { since, max_age, deadline: since + MINUTE }
     }
 
     fn plan(addresses: &[(At, Option<At>)]) -> SecretPlan<At> {
@@ -423,7 +447,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn f16_a_place_that_hangs_does_not_hold_up_the_other_however_much_is_asked_of_it() {
-        let names: Vec<&'static str> = (0..4 * CALLS_AT_ONCE).map(|number| &*format!("{number}").leak()).collect();
+        let names: Vec<&'static str> = (0..4 * AT_ONCE.of_a_mount).map(|number| &*format!("{number}").leak()).collect();
         let addresses: Vec<_> = names.iter().map(|name| (At("silent", name), Some(At("there", name)))).collect();
         let (backend, source) = (Arc::new(FakeBackend::default()), FakeSource::default());
         let plan = plan(&addresses);
@@ -431,8 +455,6 @@ mod tests {
         let values = tokio::time::timeout(std::time::Duration::from_secs(3), reading).await.expect("in time");
         assert!(values.expect("read").iter().all(|value| value.address.0 == "there"));
     }
-
-    const MINUTE: Duration = Duration::from_secs(60);
 
     struct World {
         backend: Arc<FakeBackend>,
@@ -443,7 +465,7 @@ mod tests {
         fn new() -> Self {
             let backend = Arc::new(FakeBackend::default());
             let share = Share { in_all: 1 << 20, of_a_namespace: 1 << 20 };
-            Self { fetcher: Fetcher::new(backend.clone(), Kept::new(share, MINUTE), 100), backend }
+            Self { fetcher: Fetcher::new(backend.clone(), Kept::new(share, MINUTE), AT_ONCE, 100), backend }
         }
 
         /// What a reader gets, and how often credentials were asked for.
@@ -454,7 +476,7 @@ mod tests {
             is_refresh: bool,
         ) -> (Result<usize, Reason>, usize) {
             let source = FakeSource(Mutex::default(), reader);
-            let demand = Demand { since: Instant::now(), max_age: is_refresh.then_some(MINUTE) };
+            let demand = demand(is_refresh.then_some(MINUTE));
             let addresses: Vec<_> = names.iter().map(|name| (At("here", name), None)).collect();
             let result = self.fetcher.fetch(&source, &plan(&addresses), "shop", demand).await;
             let asked = source.0.lock().expect("unpoisoned").len();
@@ -533,5 +555,56 @@ mod tests {
         assert_eq!(world.calls(), 1);
         drop(leaves);
         assert_eq!((stays.await.0, world.calls()), (Ok(1), 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn f28_a_first_mount_tries_again_until_its_end_and_together_with_others() {
+        let world = World::new();
+        world.backend.fail("a", 5);
+        let all = (0..100).map(|_| world.fetch("web", &["a", "b"], false));
+        for (result, _) in futures_util::future::join_all(all).await {
+            assert_eq!(result, Ok(2));
+        }
+        // Five that failed and one that did not; perhaps somebody came while another was asking.
+        assert!((6..=12).contains(&world.calls()));
+
+        world.backend.fail("a", usize::MAX);
+        let began = Instant::now();
+        assert_eq!(world.fetch("web", &["a"], false).await.0, Err(Reason::AwsThrottled), "its own cause, not the time");
+        assert!((MINUTE - Duration::from_secs(9)..MINUTE).contains(&began.elapsed()), "{:?}", began.elapsed());
+        assert!((6..20).contains(&world.calls()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn p17_a_refresh_and_a_mount_with_a_standby_do_not_wait_for_better_times() {
+        let world = World::new();
+        world.backend.fail("a", usize::MAX);
+        let began = Instant::now();
+        assert_eq!(world.fetch("web", &["a"], true).await.0, Err(Reason::AwsThrottled));
+        let (backend, source) = (Arc::new(FakeBackend::default()), FakeSource::default());
+        let plan = plan(&[(At("here", "failing"), Some(At("there", "c")))]);
+        fetch(&backend, &source, &plan, 10).await.expect("the standby's");
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        assert_eq!(world.calls(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_what_has_failed_is_asked_for_again() {
+        let world = World::new();
+        world.backend.fail("b", 1);
+        assert_eq!(world.fetch("web", &["a", "b", "c"], false).await.0, Ok(3));
+        let calls = world.backend.0.lock().expect("unpoisoned");
+        assert_eq!(calls[1].1, [At("here", "b")]);
+        assert_eq!(calls.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_a_call_leaves_open_is_asked_for_alone() {
+        let (backend, source) = (Arc::new(FakeBackend::default()), FakeSource::default());
+        let addresses = [At("here", "shy 1"), At("here", "a"), At("here", "shy 2")];
+        let values = fetch(&backend, &source, &alone(addresses.clone()), 10).await.expect("read");
+        assert_eq!(values[2].value.content.expose(), b"shy 2");
+        let calls: Vec<_> = backend.0.lock().expect("unpoisoned").iter().map(|(_, call)| call.clone()).collect();
+        assert_eq!(calls, [addresses.to_vec(), vec![At("here", "shy 1")], vec![At("here", "shy 2")]]);
     }
 }

@@ -11,7 +11,7 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{FetchError, SecretValue};
+use super::{Demand, FetchError, SecretValue};
 use crate::clock::Instant;
 use crate::flights::{Flights, Place};
 use crate::plan::Address;
@@ -26,15 +26,6 @@ const MOST_CALLS: usize = 16 * 1024;
 
 /// An answer of a backend.
 pub type Answer = Result<Arc<SecretValue>, FetchError>;
-
-/// What a mount may be answered with.
-#[derive(Debug, Clone, Copy)]
-pub struct Demand {
-    /// When its request came.
-    pub since: Instant,
-    /// For a refresh, how old an answer may be. A first mount has none.
-    pub max_age: Option<Duration>,
-}
 
 /// How many bytes are kept.
 #[derive(Debug, Clone, Copy)]
@@ -303,7 +294,7 @@ mod tests {
                         }
                         Step::Find { reader, address, since, max_age } => {
                             let (since, max_age) = (Instant::now() - milliseconds(since), max_age.map(milliseconds));
-                            let found = kept.find(&reader, &[At(address)], Demand { since, max_age });
+                            let found = kept.find(&reader, &[At(address)], Demand { since, max_age, deadline: Instant::now() });
                             match &found[0] {
                                 Some(Ok(value)) => {
                                     let (of, asked) = value.version.split_once(' ').expect("two parts");

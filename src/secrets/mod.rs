@@ -3,19 +3,22 @@
 //! Not here: which secrets (`plan`), what becomes of their values (`render`), where credentials come from: that is asked of
 //! a [`CredentialSource`], a trait of this room which `credentials` implements and `mount` hands down.
 
+mod access;
 #[cfg(feature = "aws")]
 pub mod aws;
 mod failover;
 mod fetch;
 mod kept;
 
-pub use fetch::{Fetched, Fetcher};
-pub use kept::{Demand, Kept, Share};
+pub use fetch::{CallsAtOnce, Fetched, Fetcher};
+pub use kept::{Kept, Share};
 
 use std::hash::Hash;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::clock::Instant;
 use crate::plan::Address;
 use crate::reason::{Explained, Explanation, Reason, chain};
 use crate::sensitive::SecretBytes;
@@ -24,7 +27,7 @@ use crate::sensitive::SecretBytes;
 #[async_trait]
 pub trait CredentialSource: Send + Sync {
     type Place: Send + Sync;
-    type Credentials: Send + Sync;
+    type Credentials: Clone + Send + Sync;
     type Error: Explained;
     /// What separates readers with different rights: who was proved, and by what way and role the credentials come.
     type Reader: Clone + Eq + Hash + Send + Sync + 'static;
@@ -39,22 +42,38 @@ pub trait CredentialSource: Send + Sync {
     -> Result<Self::Credentials, Self::Error>;
 }
 
-/// Where values come from. Two questions, so that a fake is short.
+/// What a mount may be answered with.
+#[derive(Debug, Clone, Copy)]
+pub struct Demand {
+    /// When its request came.
+    pub since: Instant,
+    /// For a refresh, how old an answer may be. A first mount has none.
+    pub max_age: Option<Duration>,
+    /// When it ends, whatever has come by then.
+    pub deadline: Instant,
+}
+
+/// Where values come from.
 #[async_trait]
 pub trait SecretBackend: Send + Sync {
     type Address: Address;
     type Credentials: Send + Sync;
+    /// Tells apart what calls go to: at each a bounded number is under way at the same time.
+    type Endpoint: Clone + Eq + Hash + Send + Sync;
 
     /// Puts addresses of one place, all of them different, into the calls that read them. Each comes into exactly one.
     fn calls(&self, addresses: Vec<Self::Address>) -> Vec<Vec<Self::Address>>;
 
-    /// Reads, with one call, what the backend holds now. Retries by itself what is worth it. Answers each address, in their
-    /// order.
+    /// Where a call with this address goes, and how many it takes at the same time where that is fewer than usual.
+    fn endpoint(&self, credentials: &Self::Credentials, address: &Self::Address) -> (Self::Endpoint, Option<usize>);
+
+    /// Reads, with one call, what the backend holds now. Tries at once again, a few times, what is worth it. Answers each
+    /// address, in their order: with `None` where it must be asked for in a call of its own, which an address alone never is.
     async fn read(
         &self,
         credentials: &Self::Credentials,
         call: &[Self::Address],
-    ) -> Vec<Result<SecretValue, FetchError>>;
+    ) -> Vec<Option<Result<SecretValue, FetchError>>>;
 }
 
 /// What is stored at an address.
@@ -91,6 +110,21 @@ pub enum Verdict {
 }
 
 impl FetchError {
+    /// Whether it is worth trying again a little later, within the same mount. What fails before the backend is reached has been
+    /// tried again where that is asked, and a certificate that is not to be trusted is somebody's to put right.
+    fn may_pass(&self) -> bool {
+        matches!(self.reason(), Reason::AwsThrottled | Reason::AwsUnavailable | Reason::AwsTimeout)
+    }
+
+    /// A backend that leaves an address out does not keep to its trait.
+    fn unanswered() -> Self {
+        Self::Backend {
+            reason: Reason::Internal,
+            message: "an address was left out of the calls".into(),
+            verdict: Verdict::Final,
+        }
+    }
+
     fn verdict(&self) -> Verdict {
         match self {
             Self::Credentials(_) => Verdict::Open,

@@ -169,7 +169,8 @@ async fn a25_an_account_that_is_made_anew_shares_nothing_with_the_old_one() {
     assert_eq!(world.cloud.count("AssumeRoleWithWebIdentity"), 2);
 }
 
-/// The SDK stops retrying for a while when too many requests of one part have failed.
+/// The SDK stops trying again at once for a while when too many requests of one part have failed. What a mount does after that
+/// is its own.
 #[tokio::test]
 async fn f28_one_tenants_errors_leave_anothers_retries_alone() {
     let world = slow_world().await;
@@ -180,19 +181,16 @@ async fn f28_one_tenants_errors_leave_anothers_retries_alone() {
         mount_of(&world, &pod, &class_of(&["shop/key", "shop/broken"]))
     };
     world.cloud.put_secret("eu-west-1", "shop/broken", "key");
-    let noisy = account(0).timeout(Duration::from_secs(30));
+    let noisy = account(0).timeout(Duration::from_millis(500));
     let failing = Fault::error("GetSecretValue", 500, "InternalServiceError", "oh");
     world.cloud.inject(failing.clone().subject("shop/broken"));
     for _ in 0..12 {
         world.driver.mount(&noisy).await.expect_err("always fails");
     }
     world.cloud.clear_faults();
-    // Of these hardly any shares the noisy one's part, and each needs one retry.
-    let mut served = 0;
     for number in 1..=8 {
         world.cloud.inject(failing.clone().subject("shop/key").times(1));
-        served += usize::from(world.driver.mount(&account(number)).await.is_ok());
+        world.driver.mount(&account(number)).await.expect("tried again");
         world.cloud.clear_faults();
     }
-    assert!(served >= 6, "{served} of 8");
 }

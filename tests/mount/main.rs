@@ -17,3 +17,4 @@ mod process;
 mod refusals;
 mod roles;
 mod time;
+mod trouble;

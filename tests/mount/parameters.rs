@@ -1,5 +1,7 @@
 //! Parameter Store: which values arrive, in how many calls, and what refusals say.
 
+use std::time::Duration;
+
 use devcloud::node::Class;
 use devcloud::{Fault, Role};
 use tonic::Code;
@@ -173,7 +175,10 @@ async fn refusals_name_the_parameter_and_what_helps() {
         &["grant kms:Decrypt"],
     );
     world.cloud.inject(Fault::error("GetParameters", 500, "InternalServerError", "oh"));
-    assert_refused(ask("objectName: /shop/none").await, Code::Internal, "AwsUnavailable", &["Parameter Store fails"]);
+    let target = world.node.unmounted(&world.pod, "secrets").expect("a directory");
+    let mount = world.mount_of(&parameters(&["objectName: /shop/none".into()]), &target);
+    let result = world.driver.mount(&mount.timeout(Duration::from_secs(2))).await;
+    assert_refused(result, Code::Internal, "AwsUnavailable", &["Parameter Store fails"]);
 }
 
 #[tokio::test]

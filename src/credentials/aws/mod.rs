@@ -59,19 +59,21 @@ pub struct Exchange {
 
 impl Exchange {
     /// `agent` are the addresses of the EKS Pod Identity agent, in the order they are tried; `agent_limit` is the longest
-    /// that one request to it may take. `policy` is asked about roles that no class names.
+    /// that one request to it may take. `policy` is asked about roles that no class names. `calls` is how many may be under way
+    /// to the STS of a Region at the same time.
     pub fn new(
         cluster: Arc<dyn KubernetesApi>,
         policy: Arc<Policy>,
         config: SdkConfig,
         agent: Vec<Endpoint>,
         agent_limit: Duration,
+        calls: usize,
         clock: Arc<dyn WallClock>,
     ) -> Self {
         Self {
             accounts: Arc::new(ServiceAccounts::new(cluster)),
             policy,
-            sts: Arc::new(Sts::new(config)),
+            sts: Arc::new(Sts::new(config, calls)),
             agent: Arc::new(Agent::new(agent, agent_limit)),
             sessions: Arc::new(Sessions::new(clock)),
         }

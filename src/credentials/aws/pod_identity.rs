@@ -116,6 +116,7 @@ pub fn credentials_of_answer(body: &[u8]) -> Option<Credentials> {
         secret_access_key: String,
         token: String,
         expiration: String,
+        account_id: Option<String>,
     }
     let answer: Answer = serde_json::from_slice(body).ok()?;
     let is_sound = |text: &String| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
@@ -124,8 +125,16 @@ pub fn credentials_of_answer(body: &[u8]) -> Option<Credentials> {
     }
     let expiration = DateTime::from_str(&answer.expiration, DateTimeFormat::DateTimeWithOffset).ok()?;
     let expiration = expiration.try_into().ok()?;
-    let Answer { access_key_id, secret_access_key, token, .. } = answer;
-    Some(Credentials::new(access_key_id, secret_access_key, Some(token), Some(expiration), "pod-identity"))
+    let Answer { access_key_id, secret_access_key, token, account_id, .. } = answer;
+    let mut credentials = Credentials::builder()
+        .access_key_id(access_key_id)
+        .secret_access_key(secret_access_key)
+        .session_token(token)
+        .expiry(expiration)
+        .provider_name("pod-identity");
+    let is_account = |id: &String| id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_digit());
+    credentials.set_account_id(account_id.filter(is_account).map(Into::into));
+    Some(credentials.build())
 }
 
 #[async_trait]

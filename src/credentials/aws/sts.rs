@@ -13,12 +13,18 @@ use crate::identity::Principal;
 use crate::plan::aws::{Hop, Region, RoleArn};
 use crate::reason::Reason;
 use crate::secrets::aws::Session;
+use crate::turns::{Turn, Turns};
 
 /// Longest role session name that STS takes.
 const MAX_SESSION_NAME: usize = 64;
 
 /// The STS of every Region.
-pub struct Sts(Clients<Client>);
+pub struct Sts {
+    clients: Clients<Client>,
+    turns: Turns<Region>,
+    /// Most calls under way in a Region.
+    calls: usize,
+}
 
 /// Why there is no session: a word, and the rest of a sentence that has named the role and the Region.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,11 +37,13 @@ pub struct Failure {
 type Known<'a> = &'a (dyn Fn(&str) -> Option<(Reason, String)> + Sync);
 
 impl Sts {
-    /// `config` brings the connector, time-outs, retries and endpoints, and no credentials.
-    pub fn new(config: SdkConfig) -> Self {
-        Self(Clients::new(config, "sts", |config, partition| {
+    /// `config` brings the connector, time-outs, retries and endpoints, and no credentials; `calls` is how many may be under
+    /// way in a Region at the same time.
+    pub fn new(config: SdkConfig, calls: usize) -> Self {
+        let clients = Clients::new(config, "sts", |config, partition| {
             Client::from_conf(Builder::from(config).retry_partition(partition).build())
-        }))
+        });
+        Self { clients, turns: Turns::new(), calls }
     }
 
     /// A session for the token of a pod. The request is not signed.
@@ -47,8 +55,9 @@ impl Sts {
         known: Known<'_>,
     ) -> Result<Session, Failure> {
         let tenant = principal.scope().part(TENANTS);
+        let _turn = self.turn(region, principal).await;
         let answer = self
-            .0
+            .clients
             .of(region, tenant)
             .assume_role_with_web_identity()
             .role_arn(role.as_str())
@@ -76,8 +85,9 @@ impl Sts {
             .map_err(|_| Failure { reason: Reason::Internal, problem: "the request could not be built".into() })?;
         let keys: Vec<String> = hop.transitive_tag_keys.iter().cloned().collect();
         let seconds = hop.duration.map(|duration| i32::try_from(duration.as_secs()).unwrap_or(i32::MAX));
+        let _turn = self.turn(region, principal).await;
         let answer = self
-            .0
+            .clients
             .of(region, tenant)
             .assume_role()
             .role_arn(hop.role.as_str())
@@ -93,6 +103,10 @@ impl Sts {
             .map_err(|error| failure(&error, known))?;
         session(answer.credentials, &hop.role, tenant)
     }
+
+    async fn turn(&self, region: &Region, principal: &Principal) -> Turn<Region> {
+        self.turns.take(region.clone(), self.calls, &principal.namespace().into()).await
+    }
 }
 
 fn session(given: Option<aws_sdk_sts::types::Credentials>, role: &RoleArn, tenant: u8) -> Result<Session, Failure> {
@@ -100,18 +114,19 @@ fn session(given: Option<aws_sdk_sts::types::Credentials>, role: &RoleArn, tenan
         || Failure { reason: Reason::AnswerMismatch, problem: "STS answered without usable credentials".into() };
     let given = given.ok_or_else(unusable)?;
     let expiration = given.expiration.try_into().map_err(|_| unusable())?;
-    let credentials = Credentials::new(
-        given.access_key_id,
-        given.secret_access_key,
-        Some(given.session_token),
-        Some(expiration),
-        "sts",
-    );
+    let credentials = Credentials::builder()
+        .access_key_id(given.access_key_id)
+        .secret_access_key(given.secret_access_key)
+        .session_token(given.session_token)
+        .expiry(expiration)
+        .account_id(role.account())
+        .provider_name("sts")
+        .build();
     Ok(Session { credentials, role: role.to_string(), tenant })
 }
 
 /// The SDK's `Debug` can hold a whole request, so only codes and AWS's message leave it.
-fn failure<E: ProvideErrorMetadata>(error: &SdkError<E>, known: Known<'_>) -> Failure
+fn failure<E: ProvideErrorMetadata + std::error::Error + 'static>(error: &SdkError<E>, known: Known<'_>) -> Failure
 where
     SdkError<E>: RequestId,
 {
@@ -123,6 +138,10 @@ where
     let code = service.err().meta().code().unwrap_or("unknown error");
     let request_id = error.request_id().unwrap_or("unknown");
     let (reason, problem) = match code {
+        _ if status < 400 => {
+            let (reason, problem) = crate::aws::NO_ANSWER;
+            (reason, problem.into())
+        }
         _ if let Some((reason, problem)) = known(code) => (reason, format!("{problem}. [{code}]")),
         throttled if crate::aws::is_throttling(throttled) || status == 429 => {
             (Reason::AwsThrottled, format!("AWS answers too many requests. [{code}, request {request_id}]"))

@@ -34,6 +34,11 @@ impl RoleArn {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The twelve digits of the account that it is of.
+    pub fn account(&self) -> &str {
+        Arn::parse(&self.0).map_or("", |arn| arn.account)
+    }
 }
 
 impl fmt::Display for RoleArn {

@@ -1,5 +1,6 @@
 //! What AWS stores: secrets, each read with a call of its own, and parameters, read in tens.
 
+mod pace;
 mod parameter_store;
 mod secrets_manager;
 
@@ -11,7 +12,7 @@ use parameter_store::ParameterStore;
 use secrets_manager::SecretsManager;
 
 use super::{FetchError, SecretBackend, SecretValue, Verdict};
-use crate::plan::aws::{Item, Stored};
+use crate::plan::aws::{Item, Region, Stored};
 use crate::reason::Reason;
 
 /// Longest part of AWS's own message that is passed on.
@@ -31,6 +32,18 @@ impl Session {
     pub fn id(&self) -> &str {
         self.credentials.access_key_id()
     }
+
+    /// Whose quotas its requests use, empty where nobody tells.
+    fn account(&self) -> &str {
+        self.credentials.account_id().map_or("", |account| account.as_str())
+    }
+}
+
+/// What the calls to a host, and where its quota is small those of an account, have in common.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    SecretsManager(Region),
+    ParameterStore { region: Region, account: String },
 }
 
 /// Reads from Secrets Manager and Parameter Store, in any Region, for any session.
@@ -50,6 +63,7 @@ impl AwsBackend {
 impl SecretBackend for AwsBackend {
     type Address = Stored;
     type Credentials = Session;
+    type Endpoint = Endpoint;
 
     fn calls(&self, addresses: Vec<Stored>) -> Vec<Vec<Stored>> {
         let (secrets, parameters): (Vec<_>, Vec<_>) =
@@ -58,12 +72,20 @@ impl SecretBackend for AwsBackend {
         secrets.chain(parameter_store::calls(parameters)).collect()
     }
 
-    async fn read(&self, session: &Session, call: &[Stored]) -> Vec<Result<SecretValue, FetchError>> {
+    fn endpoint(&self, session: &Session, Stored { region, item }: &Stored) -> (Endpoint, Option<usize>) {
+        let (region, account) = (region.clone(), session.account().to_owned());
+        match item {
+            Item::Secret(_) => (Endpoint::SecretsManager(region), None),
+            Item::Parameter(_) => (Endpoint::ParameterStore { region, account }, Some(parameter_store::CALLS_AT_ONCE)),
+        }
+    }
+
+    async fn read(&self, session: &Session, call: &[Stored]) -> Vec<Option<Result<SecretValue, FetchError>>> {
         match call {
             [address @ Stored { region, item: Item::Secret(secret) }] => {
-                vec![self.secrets_manager.read(session, region, secret, address).await]
+                vec![Some(self.secrets_manager.read(session, region, secret, address).await)]
             }
-            parameters => self.parameter_store.read(session, parameters).await,
+            parameters => self.parameter_store.read(session, parameters).await.into_iter().map(Some).collect(),
         }
     }
 }
@@ -72,7 +94,7 @@ impl SecretBackend for AwsBackend {
 /// SDK's `Debug` can hold a whole request, so only codes and AWS's message leave it.
 fn unmodelled<E>(error: &SdkError<E>, what: &str, role: &str, service: &str, action: &str) -> FetchError
 where
-    E: ProvideErrorMetadata,
+    E: ProvideErrorMetadata + std::error::Error + 'static,
     SdkError<E>: RequestId,
 {
     let (reason, message) = match error {
@@ -83,6 +105,10 @@ where
             let said = failure.err().meta().message().unwrap_or("it does not say why.");
             let request_id = error.request_id().unwrap_or("unknown");
             match code.as_str() {
+                _ if status < 400 => {
+                    let (reason, problem) = crate::aws::NO_ANSWER;
+                    (reason, format!("{what} was not read: {problem}"))
+                }
                 "AccessDeniedException" if said.to_ascii_lowercase().contains("kms") => (
                     Reason::DecryptDenied,
                     format!("{what} cannot be decrypted as {role}; grant kms:Decrypt on its key. [{code}]"),

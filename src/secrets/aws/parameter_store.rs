@@ -5,18 +5,22 @@
 //! <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameters.html>
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use aws_config::SdkConfig;
+use aws_config::retry::RetryConfig;
 use aws_sdk_ssm::Client;
 use aws_sdk_ssm::config::Builder;
 use aws_sdk_ssm::error::SdkError;
 use aws_sdk_ssm::operation::get_parameters::{GetParametersError, GetParametersOutput};
 use aws_sdk_ssm::types::Parameter as Answered;
 
+use super::pace::Paces;
 use super::{Session, unmodelled};
 use crate::aws::Clients;
-use crate::plan::aws::{Arn, Item, Parameter, Stored};
-use crate::reason::Reason;
+use crate::plan::aws::{Arn, Item, Parameter, Region, Stored};
+use crate::random;
+use crate::reason::{Explained as _, Reason};
 use crate::secrets::{FetchError, SecretValue, Verdict};
 use crate::sensitive::SecretBytes;
 
@@ -24,9 +28,17 @@ const SERVICE: &str = "Parameter Store";
 const ACTION: &str = "ssm:GetParameters";
 /// Most names that a call may have.
 const NAMES_A_CALL: usize = 10;
+/// More would only wait for each other: the pace decides, and what waits behind it cannot be overtaken by another namespace.
+pub const CALLS_AT_ONCE: usize = 16;
+/// How often a call is tried at once, each time at the pace of all, and how long after the first try.
+const TRIES: u32 = 3;
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// Reads from Parameter Store, in any Region, for any session.
-pub struct ParameterStore(Clients<Client>);
+pub struct ParameterStore {
+    clients: Clients<Client>,
+    paces: Paces,
+}
 
 /// As few calls as possible, none of which names one parameter twice: AWS documents no answer to that, and not every double
 /// of AWS gives the selector back that would tell two versions apart.
@@ -58,34 +70,51 @@ fn path_of(name: &str) -> &str {
 
 impl ParameterStore {
     pub fn new(config: SdkConfig) -> Self {
-        Self(Clients::new(config, "ssm", |config, partition| {
-            Client::from_conf(Builder::from(config).retry_partition(partition).build())
-        }))
+        // The SDK would try again past the pace.
+        let make = |config: &SdkConfig, _| {
+            Client::from_conf(Builder::from(config).retry_config(RetryConfig::disabled()).build())
+        };
+        Self { clients: Clients::new(config, "ssm", make), paces: Paces::default() }
     }
 
     /// Needs `ssm:GetParameters` on every parameter of the call, and `kms:Decrypt` where one is encrypted with a key of its
     /// own. One that may not be read fails the whole call.
     pub async fn read(&self, session: &Session, call: &[Stored]) -> Vec<Result<SecretValue, FetchError>> {
         let Some(Stored { region, .. }) = call.first() else { return Vec::new() };
+        let pace = self.paces.of(session.account(), region);
+        let mut tries_left = TRIES;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let waited = pace.turn().await;
+            tries_left -= 1;
+            let error = match self.ask(session, region, call).await {
+                Ok(answer) => {
+                    pace.went_well(waited);
+                    return call.iter().map(|address| value_of(&answer, address, &session.role)).collect();
+                }
+                Err(error) => explain(&error, call, &session.role),
+            };
+            if error.reason() == Reason::AwsThrottled {
+                pace.was_refused();
+            }
+            if tries_left == 0 || !error.may_pass() {
+                return call.iter().map(|_| Err(error.clone())).collect();
+            }
+            tokio::time::sleep(random::jittered(pause)).await;
+            pause *= 2;
+        }
+    }
+
+    async fn ask(
+        &self,
+        session: &Session,
+        region: &Region,
+        call: &[Stored],
+    ) -> Result<GetParametersOutput, SdkError<GetParametersError>> {
         let credentials = Builder::new().credentials_provider(session.credentials.clone());
         let names = call.iter().filter_map(parameter_of).map(Parameter::asked).collect();
-        let answer = self
-            .0
-            .of(region, session.tenant)
-            .get_parameters()
-            .set_names(Some(names))
-            .with_decryption(true)
-            .customize()
-            .config_override(credentials)
-            .send()
-            .await;
-        match answer {
-            Ok(answer) => call.iter().map(|address| value_of(&answer, address, &session.role)).collect(),
-            Err(error) => {
-                let error = explain(&error, call, &session.role);
-                call.iter().map(|_| Err(error.clone())).collect()
-            }
-        }
+        let request = self.clients.of(region, session.tenant).get_parameters();
+        request.set_names(Some(names)).with_decryption(true).customize().config_override(credentials).send().await
     }
 }
 

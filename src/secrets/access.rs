@@ -1,0 +1,132 @@
+//! The backend, on behalf of one mount in one place.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use tokio::sync::Semaphore;
+
+use super::{CredentialSource, FetchError, SecretBackend, SecretValue};
+use crate::clock::Instant;
+use crate::reason::{Explained, Explanation, Reason};
+use crate::turns::Turns;
+
+/// How many calls may be under way at the same time.
+#[derive(Debug, Clone, Copy)]
+pub struct CallsAtOnce {
+    /// At one endpoint, of all mounts together. That many connections it has at most.
+    pub of_an_endpoint: usize,
+    /// Of one mount in one place. A place that hangs must not take those of the place that stands by for it.
+    pub of_a_mount: usize,
+}
+
+/// What the calls of one mount in one place share.
+pub struct Access<'a, S: CredentialSource, B: SecretBackend> {
+    source: &'a S,
+    place: S::Place,
+    backend: &'a B,
+    namespace: Arc<str>,
+    turns: &'a Turns<B::Endpoint>,
+    at_once: CallsAtOnce,
+    permits: Semaphore,
+    reader: Once<S::Reader>,
+    credentials: Once<S::Credentials>,
+}
+
+impl<'a, S: CredentialSource, B: SecretBackend<Credentials = S::Credentials>> Access<'a, S, B> {
+    /// The calls count as `namespace`'s.
+    pub fn new(
+        source: &'a S,
+        place: S::Place,
+        backend: &'a B,
+        namespace: Arc<str>,
+        turns: &'a Turns<B::Endpoint>,
+        at_once: CallsAtOnce,
+    ) -> Self {
+        let permits = Semaphore::new(at_once.of_a_mount);
+        let (reader, credentials) = (Once::default(), Once::default());
+        Self { source, place, backend, namespace, turns, at_once, permits, reader, credentials }
+    }
+
+    /// As whom it reads, for a try that began at a time.
+    pub async fn reader(&self, since: Instant) -> Result<S::Reader, FetchError> {
+        self.reader.get(since, async || self.source.reader(&self.place).await.map_err(of_credentials)).await
+    }
+
+    /// Reads what is asked for, for a try that began at a time. Where the backend takes the credentials for expired, they are
+    /// renewed and it is asked once more.
+    pub async fn read(
+        &self,
+        since: Instant,
+        addresses: &[B::Address],
+    ) -> Result<Vec<Result<SecretValue, FetchError>>, FetchError> {
+        let ask = async || self.source.credentials(&self.place).await.map_err(of_credentials);
+        let credentials = self.credentials.get(since, ask).await?;
+        let answers = self.ask(&credentials, addresses).await;
+        if !answers.iter().any(|answer| matches!(answer, Err(error) if error.reason() == Reason::CredentialsExpired)) {
+            return Ok(answers);
+        }
+        let renewed = self.source.renewed(&self.place, &credentials).await.map_err(of_credentials)?;
+        Ok(self.ask(&renewed, addresses).await)
+    }
+
+    /// In one call, and in one more for each address that must be asked for alone.
+    async fn ask(
+        &self,
+        credentials: &S::Credentials,
+        addresses: &[B::Address],
+    ) -> Vec<Result<SecretValue, FetchError>> {
+        let together = self.call(credentials, addresses).await;
+        let each = addresses.iter().zip(together).map(async |(address, answer)| match answer {
+            Some(answer) => answer,
+            None => {
+                let alone = self.call(credentials, std::slice::from_ref(address)).await;
+                alone.into_iter().next().flatten().unwrap_or_else(|| Err(FetchError::unanswered()))
+            }
+        });
+        join_all(each).await
+    }
+
+    async fn call(
+        &self,
+        credentials: &S::Credentials,
+        call: &[B::Address],
+    ) -> Vec<Option<Result<SecretValue, FetchError>>> {
+        let Some(first) = call.first() else { return Vec::new() };
+        let _permit = self.permits.acquire().await;
+        let (endpoint, fewer) = self.backend.endpoint(credentials, first);
+        let most = self.at_once.of_an_endpoint;
+        let _turn = self.turns.take(endpoint, fewer.map_or(most, |fewer| fewer.min(most)), &self.namespace).await;
+        let answers = self.backend.read(credentials, call).await;
+        // A moment for the connection to come back to its pool: whose turn is next would not find it there and open another.
+        tokio::task::yield_now().await;
+        answers
+    }
+}
+
+fn of_credentials(error: impl Explained) -> FetchError {
+    FetchError::Credentials(Explanation::of(error))
+}
+
+/// Something that all tries share once it is there, and that is asked for again by a later try where it failed for a cause that
+/// may pass.
+struct Once<T>(tokio::sync::Mutex<Option<(Result<T, FetchError>, Instant)>>);
+
+impl<T> Default for Once<T> {
+    fn default() -> Self {
+        Self(tokio::sync::Mutex::default())
+    }
+}
+
+impl<T: Clone> Once<T> {
+    async fn get(&self, since: Instant, ask: impl AsyncFnOnce() -> Result<T, FetchError>) -> Result<T, FetchError> {
+        let mut asked = self.0.lock().await;
+        match &*asked {
+            Some((Err(error), at)) if error.may_pass() && *at < since => {}
+            Some((result, _)) => return result.clone(),
+            None => {}
+        }
+        let result = ask().await;
+        *asked = Some((result.clone(), Instant::now()));
+        result
+    }
+}
