@@ -45,6 +45,11 @@ pub struct Settings {
     #[arg(long, env = "SECRETMOUNT_CACHE_NAMESPACE_BYTES", value_name = "BYTES", default_value_t = 2 * 1024 * 1024)]
     pub cache_namespace_bytes: usize,
 
+    /// How long a volume whose refresh failed is left alone; longer after each further failure, up to ten times that
+    #[arg(long, env = "SECRETMOUNT_FAILED_REFRESH_PAUSE", value_name = "DURATION", value_parser = parse_pause,
+        default_value = "30s")]
+    pub failed_refresh_pause: Duration,
+
     /// Most calls under way to one AWS endpoint, which is also how many connections it has
     #[arg(long, env = "SECRETMOUNT_ENDPOINT_CALLS", value_name = "COUNT", value_parser = parse_count, default_value = "128")]
     pub endpoint_calls: usize,
@@ -52,6 +57,11 @@ pub struct Settings {
     /// Most of them for one mount
     #[arg(long, env = "SECRETMOUNT_MOUNT_CALLS", value_name = "COUNT", value_parser = parse_count, default_value = "64")]
     pub mount_calls: usize,
+
+    /// Read up to twenty secrets with one call (BatchGetSecretValue), where the pod's role may do so
+    #[arg(long, env = "SECRETMOUNT_BATCH_GET_SECRET_VALUE", value_name = "BOOL", value_parser = parse_bool,
+        default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true)]
+    pub batch_get_secret_value: bool,
 
     /// How long mounts that run when SIGTERM comes may go on
     #[arg(long, env = "SECRETMOUNT_SHUTDOWN_GRACE", value_name = "DURATION", value_parser = parse_duration,
@@ -260,6 +270,14 @@ pub fn parse_bool(raw: &str) -> Result<bool, String> {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
         _ => Err("write true or false".into()),
+    }
+}
+
+/// Short enough for ten times as long to make sense.
+fn parse_pause(raw: &str) -> Result<Duration, String> {
+    match parse_duration(raw)? {
+        pause if pause > Duration::from_secs(3_600) => Err("one hour is the most".into()),
+        pause => Ok(pause),
     }
 }
 

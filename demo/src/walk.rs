@@ -148,7 +148,8 @@ fn db(password: &str) -> String {
 fn provider(cloud: &DevCloud, node: &Node, mounts: bool) -> anyhow::Result<Provider> {
     let arguments = [
         "serve".to_owned(),
-        "--max-age=0s".to_owned(), // the walk does not wait for what is a minute old
+        "--max-age=0s".to_owned(), // the walk does not wait for what is a minute old,
+        "--failed-refresh-pause=0s".to_owned(), // or has failed of late
         format!("--provider-volume={}", node.providers_dir().display()),
         format!("--kubelet-dir={}", node.kubelet_dir().display()),
         format!("--driver-writes-secrets={}", !mounts),

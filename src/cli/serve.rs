@@ -17,7 +17,7 @@ use crate::credentials::aws::{Endpoint, Exchange};
 use crate::grpc::v1alpha1::csi_driver_provider_server::CsiDriverProviderServer;
 use crate::grpc::{self, ProviderService, Shutdown};
 use crate::identity::{Expectation, Identity, KeySource, PublishedKeys};
-use crate::mount::{Mounter, Writing};
+use crate::mount::{Mounter, Refreshes, Writing};
 use crate::plan::aws::Region;
 use crate::policy::aws::Policy;
 use crate::provider::Provider;
@@ -86,7 +86,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let exchange =
         Exchange::new(cluster.clone(), policy.clone(), aws.clone(), agent, agent_limit, calls, Arc::new(SystemClock));
     let audiences = settings.irsa_audience.clone();
-    let backend = AwsBackend::new(aws);
+    let backend = AwsBackend::new(aws, settings.batch_get_secret_value);
     let provider = Aws::new(cluster.clone(), exchange, backend, policy, audiences, region, node.clone());
     let keys = match &settings.token_keys {
         None => None,
@@ -101,8 +101,8 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     };
     let share = Share { in_all: settings.cache_bytes, of_a_namespace: settings.cache_namespace_bytes };
     let at_once = CallsAtOnce { of_an_endpoint: settings.endpoint_calls, of_a_mount: settings.mount_calls };
-    let mounter = Mounter::new(provider, identity, writing, settings.limits, settings.max_age, share, at_once);
-    let mounter = Arc::new(mounter);
+    let refreshes = Refreshes { max_age: settings.max_age, share, pause_after_failure: settings.failed_refresh_pause };
+    let mounter = Arc::new(Mounter::new(provider, identity, writing, settings.limits, refreshes, at_once));
     tokio::spawn(sweep(Arc::downgrade(&mounter)));
     let closing = CancellationToken::new();
     let service = ProviderService::new(mounter, settings.mount_deadline, closing.clone());

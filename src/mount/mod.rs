@@ -1,6 +1,7 @@
 //! One mount from end to end: the only place that knows the order of the rooms.
 
 mod answered;
+mod failing;
 mod request;
 
 pub use request::{InvalidRequest, MountRequest};
@@ -9,11 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use answered::Answered;
+use failing::Failing;
 
 use crate::clock::{Freshness, Instant};
 use crate::config::Limits;
 use crate::identity::{Identity, IdentityError};
-use crate::plan::{Files, RelativePath};
+use crate::plan::{Files, RelativePath, SecretPlan};
 use crate::provider::Provider;
 use crate::reason::{Explained, Explanation, Reason, chain};
 use crate::render::{RenderError, render};
@@ -32,6 +34,18 @@ pub struct Mounter<P: Provider> {
     /// How old an answer may be that a refresh is served with.
     max_age: Duration,
     answered: Answered,
+    failing: Failing,
+}
+
+/// What refreshes, not first mounts, are served with.
+#[derive(Debug, Clone, Copy)]
+pub struct Refreshes {
+    /// How old an answer may be.
+    pub max_age: Duration,
+    /// How much of answers is kept for them.
+    pub share: Share,
+    /// How long a volume is left alone after its refresh has failed once.
+    pub pause_after_failure: Duration,
 }
 
 /// Who writes the files.
@@ -52,19 +66,19 @@ pub struct Mounted {
 }
 
 impl<P: Provider> Mounter<P> {
-    /// `max_age` is how old an answer may be that a refresh, not a first mount, is served with; `share` is how much of answers
-    /// is kept for that; `at_once` bounds the calls to backends.
+    /// `at_once` bounds the calls to backends.
     pub fn new(
         provider: P,
         identity: Identity,
         writing: Writing,
         limits: Limits,
-        max_age: Duration,
-        share: Share,
+        refreshes: Refreshes,
         at_once: CallsAtOnce,
     ) -> Self {
+        let Refreshes { max_age, share, pause_after_failure } = refreshes;
         let fetcher = Fetcher::new(provider.backend(), Kept::new(share, max_age), at_once, limits.max_value_bytes);
-        Self { provider, fetcher, identity, writing, limits, max_age, answered: Answered::default() }
+        let (answered, failing) = (Answered::default(), Failing::new(pause_after_failure));
+        Self { provider, fetcher, identity, writing, limits, max_age, answered, failing }
     }
 
     /// Wipes what is kept and too old to be used. To be called every few seconds.
@@ -79,13 +93,11 @@ impl<P: Provider> Mounter<P> {
     /// The cause, with a final gRPC code. The volume is as it was before, but for what [`VolumeError`] says.
     pub async fn mount(&self, request: MountRequest, deadline: Instant) -> Result<Mounted, MountError> {
         let record = MountRecord::start(&request.pod, &request.class);
-        let budget = deadline.saturating_duration_since(Instant::now());
-        let result = match tokio::time::timeout_at(deadline, self.run(request, deadline, &record)).await {
-            Ok(result) => result,
-            Err(_) => Err(MountError::BudgetSpent { stage: record.stage(), budget }),
-        };
+        let time = Time { deadline, whole: deadline.saturating_duration_since(Instant::now()) };
+        let result = time.bound(&record, self.run(request, time, &record)).await;
         match &result {
             Ok((_, outcome)) => record.finish(*outcome),
+            Err(error @ MountError::Remembered { .. }) => record.fail_again(error.reason()),
             Err(error) => record.fail(error.reason(), &chain(error)),
         }
         result.map(|(mounted, _)| mounted)
@@ -94,7 +106,7 @@ impl<P: Provider> Mounter<P> {
     async fn run(
         &self,
         request: MountRequest,
-        deadline: Instant,
+        time: Time,
         record: &MountRecord,
     ) -> Result<(Mounted, Outcome), MountError> {
         let since = Instant::now();
@@ -104,7 +116,7 @@ impl<P: Provider> Mounter<P> {
 
         record.enter(Stage::Identity);
         let (audience, token) = request.token(self.provider.audiences(&class))?;
-        let principal = self.identity.prove(&request.pod, token, audience, deadline).await?;
+        let principal = self.identity.prove(&request.pod, token, audience, time.deadline).await?;
 
         record.enter(Stage::Credentials);
         let of_provider = |error: P::Error| MountError::Provider(Explanation::of(error));
@@ -121,22 +133,15 @@ impl<P: Provider> Mounter<P> {
         };
         let is_refresh = is_written || self.answered.contains(&target);
         let freshness = Freshness::of(is_refresh, self.max_age);
-        let credentials = self.provider.credentials(&class, &principal, &request.secrets, freshness, deadline);
+        let credentials = self.provider.credentials(&class, &principal, &request.secrets, freshness, time.deadline);
         let credentials = credentials.map_err(of_provider)?;
 
-        record.enter(Stage::Secrets);
-        let demand = Demand { since, max_age: is_refresh.then_some(self.max_age), deadline };
-        let values = self.fetcher.fetch(&credentials, &plan, principal.namespace(), demand).await?;
-
-        for (object, fetched) in plan.objects.iter().zip(&values) {
-            if object.address != fetched.address {
-                record.warnings(&[format!("{} is served instead of {}", fetched.address, object.address)]);
-            }
-        }
-
-        record.enter(Stage::Render);
-        let files = render(&plan, &values, self.limits.max_value_bytes, self.limits.max_mount_bytes)?;
-        drop(values);
+        let demand = Demand { since, max_age: is_refresh.then_some(self.max_age), deadline: time.deadline };
+        let files = self.files(&plan, &credentials, principal.namespace(), demand, record);
+        let files = match is_refresh {
+            true => self.failing.refresh(&target, &request, time.bound(record, files)).await?,
+            false => files.await?,
+        };
 
         record.enter(Stage::Volume);
         let versions = files.iter().map(|(path, file)| (path.clone(), file.version.clone())).collect();
@@ -150,6 +155,45 @@ impl<P: Provider> Mounter<P> {
         };
         self.answered.note(target);
         Ok((Mounted { versions, files: None }, outcome))
+    }
+
+    /// Secrets are fetched and become files.
+    async fn files(
+        &self,
+        plan: &SecretPlan<P::Address>,
+        credentials: &P::Credentials,
+        namespace: &str,
+        demand: Demand,
+        record: &MountRecord,
+    ) -> Result<Files, MountError> {
+        record.enter(Stage::Secrets);
+        let values = self.fetcher.fetch(credentials, plan, namespace, demand).await?;
+        for (object, fetched) in plan.objects.iter().zip(&values) {
+            if object.address != fetched.address {
+                record.warnings(&[format!("{} is served instead of {}", fetched.address, object.address)]);
+            }
+        }
+        record.enter(Stage::Render);
+        Ok(render(plan, &values, self.limits.max_value_bytes, self.limits.max_mount_bytes)?)
+    }
+}
+
+/// What a mount has of it.
+#[derive(Clone, Copy)]
+struct Time {
+    deadline: Instant,
+    whole: Duration,
+}
+
+impl Time {
+    /// Ends by the deadline, with the stage at which the mount is then.
+    async fn bound<T>(
+        self,
+        record: &MountRecord,
+        work: impl Future<Output = Result<T, MountError>>,
+    ) -> Result<T, MountError> {
+        let spent = |_| Err(MountError::BudgetSpent { stage: record.stage(), budget: self.whole });
+        tokio::time::timeout_at(self.deadline, work).await.unwrap_or_else(spent)
     }
 }
 
@@ -172,6 +216,9 @@ pub enum MountError {
     Volume(#[from] VolumeError),
     #[error("the mount was not done within its {:.1} s, which went by while {stage}; look at what that waits for, or raise --mount-deadline", budget.as_secs_f32())]
     BudgetSpent { stage: Stage, budget: Duration },
+    /// A refresh that failed of late, in its own words.
+    #[error("{text}")]
+    Remembered { reason: Reason, text: String },
     #[error("the provider on this node is shutting down; kubelet tries again, and its successor serves")]
     ShuttingDown,
 }
@@ -187,6 +234,7 @@ impl Explained for MountError {
             Self::Render(error) => error.reason(),
             Self::Volume(error) => error.reason(),
             Self::BudgetSpent { .. } => Reason::BudgetSpent,
+            Self::Remembered { reason, .. } => *reason,
             Self::ShuttingDown => Reason::ShuttingDown,
         }
     }

@@ -1,6 +1,7 @@
 //! What the driver asks for, as types.
 
 use std::collections::BTreeMap;
+use std::hash::Hash;
 
 use serde::Deserialize;
 
@@ -89,6 +90,12 @@ impl MountRequest {
         let mode: u32 = serde_json::from_str(permission).map_err(|_| InvalidRequest::Permission)?;
         let (default_permission, _) = FilePermission::from_mode(mode);
         Ok(Self { pod, class, parameters: attributes, target_path, default_permission, secrets, tokens })
+    }
+
+    /// Everything that it asks for and with. Tokens are left out: they change and ask for nothing else.
+    pub fn demands(&self) -> impl Hash {
+        let secrets: Vec<_> = self.secrets.iter().map(|(name, value)| (name, value.expose())).collect();
+        (&self.parameters, self.default_permission.mode(), secrets)
     }
 
     /// The pod's token for the first of some audiences that it has one for, with that audience.

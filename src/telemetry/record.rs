@@ -63,6 +63,8 @@ enum End {
     Cancelled,
     Done(Outcome),
     Failed(Reason, String),
+    /// For a cause that was logged before.
+    FailedAgain(Reason),
 }
 
 impl MountRecord {
@@ -96,6 +98,10 @@ impl MountRecord {
         self.state().end = End::Failed(reason, error.into());
     }
 
+    pub fn fail_again(self, reason: Reason) {
+        self.state().end = End::FailedAgain(reason);
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -126,6 +132,9 @@ impl Drop for MountRecord {
             }
             End::Failed(reason, error) => {
                 line!(warn, self, state, grpc_code = ?reason.code(), reason = reason.as_str(), error, "mount failed");
+            }
+            End::FailedAgain(reason) => {
+                line!(debug, self, state, reason = reason.as_str(), "refresh not tried again yet");
             }
             End::Cancelled => line!(warn, self, state, stage = %state.stage, "the caller gave up on a mount"),
         }

@@ -7,7 +7,7 @@ use devcloud::node::{Class, Mount};
 use devcloud::{Fault, FaultKind};
 use tonic::Code;
 
-use crate::support::{ROLE, ROLE_ANNOTATION, World, assert_refused, class, class_of, mount_for};
+use crate::support::{ROLE, ROLE_ANNOTATION, World, assert_refused, class, class_of, mount_for, needs_mounts};
 
 /// A first mount for a pod with a service account of its own, in a namespace whose pods may read what is below `shop/`.
 fn stranger(world: &World, namespace: &str, number: usize, class: &Class) -> Mount {
@@ -177,4 +177,46 @@ async fn f40_an_answer_that_is_too_long_is_not_read() {
         assert_refused(result, Code::Internal, "AnswerMismatch", &["longer than any of AWS's"]);
         world.cloud.clear_faults();
     }
+}
+
+#[tokio::test]
+async fn p16_p17_a_refresh_that_fails_keeps_the_files_and_is_not_tried_again_at_once() {
+    needs_mounts!();
+    let world = World::with(&["--failed-refresh-pause=30s"]).await;
+    for name in ["shop/a", "shop/b"] {
+        world.cloud.put_secret("eu-west-1", name, "old");
+    }
+    let (class, volume) = (class_of(&["shop/a"]), world.publish());
+    world.mount(&class, &volume).await.expect("mounted");
+    let before = (volume.files().expect("readable"), modified(&volume));
+    world.cloud.put_secret("eu-west-1", "shop/a", "new");
+    world.cloud.inject(Fault::error("GetSecretValue", 500, "InternalServiceError", "x"));
+    world.cloud.clear_calls();
+
+    let mut texts = Vec::new();
+    for _ in 0..3 {
+        texts.push(world.mount(&class, &volume).await.expect_err("AWS fails").message().to_owned());
+    }
+    assert!(texts[0].starts_with("AwsUnavailable: Secrets Manager fails"), "{texts:?}");
+    assert!(texts.iter().all(|text| *text == texts[0]), "{texts:?}");
+    assert_eq!(world.cloud.count("GetSecretValue"), 3, "the tries of the first");
+    // The driver goes by this time: it shall ask again.
+    assert_eq!((volume.files().expect("readable"), modified(&volume)), before);
+
+    // Nothing is told to those who do not prove who they are, and others are not concerned.
+    let forged =
+        world.cloud.token_with(&world.pod, devcloud::TokenOptions::audience(crate::support::AUDIENCE).forged());
+    let stranger = Mount::new(&world.pod, &class, volume.path()).token(crate::support::AUDIENCE, &forged);
+    assert_refused(world.driver.mount(&stranger).await, Code::Unauthenticated, "TokenInvalid", &[]);
+    world.cloud.clear_faults();
+    assert!(world.mount(&class, &volume).await.is_err(), "not yet, though AWS is back");
+    let other = world.node.publish(&world.pod, "other").expect("a tmpfs");
+    world.mount(&class, &other).await.expect("a first mount");
+    // Whoever changes the class has perhaps corrected it.
+    world.mount(&class_of(&["shop/b"]), &volume).await.expect("refreshed");
+    assert_eq!(volume.files().expect("readable").len(), 1);
+}
+
+fn modified(volume: &devcloud::node::Volume) -> std::time::SystemTime {
+    std::fs::metadata(volume.path()).expect("there").modified().expect("a time")
 }

@@ -142,10 +142,14 @@ pub fn start(cloud: &DevCloud, node: &Node, arguments: &[&str], environment: &[(
     let binary = Path::new(env!("CARGO_BIN_EXE_secretmount"));
     let kubelet = format!("--kubelet-dir={}", node.kubelet_dir().display());
     let volume = format!("--provider-volume={}", node.providers_dir().display());
-    // Tests see what AWS holds, unless they say otherwise.
-    let is_aged = arguments.iter().any(|argument| argument.starts_with("--max-age"));
-    let age: &[&str] = if is_aged { &[] } else { &["--max-age=0s"] };
-    let arguments = [&["serve", &kubelet, &volume], age, arguments].concat();
+    // Tests see what AWS holds and does now, unless they say otherwise.
+    let is_said = |flag: &&&str| {
+        let name = flag.split('=').next().unwrap_or(flag);
+        arguments.iter().any(|argument| argument.starts_with(name))
+    };
+    let at_once: Vec<&str> =
+        ["--max-age=0s", "--failed-refresh-pause=0s"].iter().filter(|flag| !is_said(flag)).copied().collect();
+    let arguments = [&["serve", &kubelet, &volume], &at_once[..], arguments].concat();
     Provider::start(binary, &arguments, cloud, node, "aws.sock", environment).expect("the provider starts")
 }
 

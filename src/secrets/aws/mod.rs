@@ -1,5 +1,6 @@
 //! What AWS stores: secrets, each read with a call of its own, and parameters, read in tens.
 
+mod batch;
 mod pace;
 mod parameter_store;
 mod secrets_manager;
@@ -50,12 +51,15 @@ pub enum Endpoint {
 pub struct AwsBackend {
     secrets_manager: SecretsManager,
     parameter_store: ParameterStore,
+    batches: bool,
 }
 
 impl AwsBackend {
-    /// `config` brings the connector, time-outs, retries and endpoints, and no credentials.
-    pub fn new(config: SdkConfig) -> Self {
-        Self { secrets_manager: SecretsManager::new(config.clone()), parameter_store: ParameterStore::new(config) }
+    /// `config` brings the connector, time-outs, retries and endpoints, and no credentials. With `batches` many secrets are read
+    /// with one call, by roles that may do so.
+    pub fn new(config: SdkConfig, batches: bool) -> Self {
+        let secrets_manager = SecretsManager::new(config.clone());
+        Self { secrets_manager, parameter_store: ParameterStore::new(config), batches }
     }
 }
 
@@ -68,8 +72,11 @@ impl SecretBackend for AwsBackend {
     fn calls(&self, addresses: Vec<Stored>) -> Vec<Vec<Stored>> {
         let (secrets, parameters): (Vec<_>, Vec<_>) =
             addresses.into_iter().partition(|address| matches!(address.item, Item::Secret(_)));
-        let secrets = secrets.into_iter().map(|secret| vec![secret]);
-        secrets.chain(parameter_store::calls(parameters)).collect()
+        let secrets = match self.batches {
+            true => batch::calls(secrets),
+            false => secrets.into_iter().map(|secret| vec![secret]).collect(),
+        };
+        secrets.into_iter().chain(parameter_store::calls(parameters)).collect()
     }
 
     fn endpoint(&self, session: &Session, Stored { region, item }: &Stored) -> (Endpoint, Option<usize>) {
@@ -84,6 +91,9 @@ impl SecretBackend for AwsBackend {
         match call {
             [address @ Stored { region, item: Item::Secret(secret) }] => {
                 vec![Some(self.secrets_manager.read(session, region, secret, address).await)]
+            }
+            [Stored { region, item: Item::Secret(_) }, ..] => {
+                self.secrets_manager.read_many(session, region, call).await
             }
             parameters => self.parameter_store.read(session, parameters).await.into_iter().map(Some).collect(),
         }

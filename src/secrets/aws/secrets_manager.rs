@@ -5,11 +5,14 @@ use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::config::Builder;
 use aws_sdk_secretsmanager::error::SdkError;
 use aws_sdk_secretsmanager::operation::get_secret_value::{GetSecretValueError, GetSecretValueOutput};
+use aws_sdk_secretsmanager::primitives::Blob;
+use aws_sdk_secretsmanager::types::SecretValueEntry;
 
+use super::batch::Refusals;
 use super::{MAX_MESSAGE, Session, unmodelled};
 use crate::aws::Clients;
-use crate::plan::aws::{Arn, Region, Secret, Stored};
-use crate::reason::Reason;
+use crate::plan::aws::{Arn, Item, Region, Revision, Secret, Stored};
+use crate::reason::{Explained as _, Reason};
 use crate::secrets::{FetchError, SecretValue, Verdict};
 use crate::sensitive::SecretBytes;
 
@@ -17,13 +20,17 @@ const SERVICE: &str = "Secrets Manager";
 const ACTION: &str = "secretsmanager:GetSecretValue";
 
 /// Reads from Secrets Manager, in any Region, for any session.
-pub struct SecretsManager(Clients<Client>);
+pub struct SecretsManager {
+    clients: Clients<Client>,
+    refusals: Refusals,
+}
 
 impl SecretsManager {
     pub fn new(config: SdkConfig) -> Self {
-        Self(Clients::new(config, "secretsmanager", |config, partition| {
+        let clients = Clients::new(config, "secretsmanager", |config, partition| {
             Client::from_conf(Builder::from(config).retry_partition(partition).build())
-        }))
+        });
+        Self { clients, refusals: Refusals::default() }
     }
 
     /// Needs `secretsmanager:GetSecretValue` on the secret, and `kms:Decrypt` where it has a key of its own. Errors name
@@ -37,7 +44,7 @@ impl SecretsManager {
     ) -> Result<SecretValue, FetchError> {
         let credentials = Builder::new().credentials_provider(session.credentials.clone());
         let answer = self
-            .0
+            .clients
             .of(region, session.tenant)
             .get_secret_value()
             .secret_id(&secret.id)
@@ -48,25 +55,83 @@ impl SecretsManager {
             .send()
             .await
             .map_err(|error| explain(&error, address, &session.role))?;
-        value_of(answer, secret, address)
+        let GetSecretValueOutput { arn, version_id, secret_string, secret_binary, .. } = answer;
+        value_of(arn.as_deref(), version_id, secret_string, secret_binary, secret, address)
+    }
+
+    /// Reads the current values of several secrets with one call, which needs `secretsmanager:BatchGetSecretValue` too. `None`
+    /// for those that must be asked for alone: what is wrong with a secret, only that says.
+    pub async fn read_many(
+        &self,
+        session: &Session,
+        region: &Region,
+        call: &[Stored],
+    ) -> Vec<Option<Result<SecretValue, FetchError>>> {
+        let all = |answer: Option<FetchError>| call.iter().map(|_| answer.clone().map(Err)).collect();
+        if self.refusals.has(&session.role, region) {
+            return all(None);
+        }
+        let credentials = Builder::new().credentials_provider(session.credentials.clone());
+        let ids = call.iter().filter_map(secret_of).map(|secret| secret.id.clone()).collect();
+        let request = self.clients.of(region, session.tenant).batch_get_secret_value().set_secret_id_list(Some(ids));
+        let answer = match request.customize().config_override(credentials).send().await {
+            Ok(answer) => answer,
+            Err(error) => {
+                let what = format!("{} secrets in {region}", call.len());
+                let error = unmodelled(&error, &what, &session.role, SERVICE, "secretsmanager:BatchGetSecretValue");
+                if error.reason() == Reason::SecretAccessDenied {
+                    self.refusals.note(&session.role, region);
+                }
+                // What keeps AWS from answering at all would keep it from answering each alone too.
+                let keeps_all = matches!(
+                    error.reason(),
+                    Reason::AwsUnavailable | Reason::AwsTimeout | Reason::TlsFailed | Reason::CredentialsExpired
+                );
+                return all(Some(error).filter(|_| keeps_all));
+            }
+        };
+        let value = |address: &Stored| {
+            let secret = secret_of(address)?;
+            let is_it = |entry: &&SecretValueEntry| {
+                entry.arn().is_some_and(|arn| names(arn, &secret.id))
+                    && entry.version_stages().iter().any(|stage| stage == Revision::CURRENT)
+            };
+            let found = answer.secret_values().iter().find(is_it)?.clone();
+            let SecretValueEntry { arn, version_id, secret_string, secret_binary, .. } = found;
+            value_of(arn.as_deref(), version_id, secret_string, secret_binary, secret, address).ok().map(Ok)
+        };
+        call.iter().map(value).collect()
+    }
+}
+
+fn secret_of(address: &Stored) -> Option<&Secret> {
+    match &address.item {
+        Item::Secret(secret) => Some(secret),
+        Item::Parameter(_) => None,
     }
 }
 
 /// The text wins over the bytes, as in the official provider.
-fn value_of(answer: GetSecretValueOutput, secret: &Secret, address: &Stored) -> Result<SecretValue, FetchError> {
+fn value_of(
+    arn: Option<&str>,
+    version: Option<String>,
+    text: Option<String>,
+    bytes: Option<Blob>,
+    secret: &Secret,
+    address: &Stored,
+) -> Result<SecretValue, FetchError> {
     let mismatch = |what: &str| FetchError::Backend {
         reason: Reason::AnswerMismatch,
         message: format!("AWS answered {what} for {address}"),
         verdict: Verdict::Open,
     };
-    if answer.arn().is_none_or(|arn| !names(arn, &secret.id)) {
+    if arn.is_none_or(|arn| !names(arn, &secret.id)) {
         return Err(mismatch("with another secret"));
     }
-    let version = answer.version_id().filter(|version| !version.is_empty()).map(str::to_owned);
-    let version = version.ok_or_else(|| mismatch("without a version"))?;
-    let content = match (answer.secret_string, answer.secret_binary) {
+    let version = version.filter(|version| !version.is_empty()).ok_or_else(|| mismatch("without a version"))?;
+    let content = match (text, bytes) {
         (Some(text), _) => SecretBytes::from(text),
-        (None, Some(blob)) => SecretBytes::from(blob.into_inner()),
+        (None, Some(bytes)) => SecretBytes::from(bytes.into_inner()),
         (None, None) => return Err(mismatch("without a value")),
     };
     Ok(SecretValue { content, version })

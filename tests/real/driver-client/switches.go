@@ -75,7 +75,7 @@ type process struct {
 }
 
 func (p *process) start() error {
-	p.command = exec.Command(os.Getenv("PROVIDER"), "--provider-volume="+p.directory, "--driver-writes-secrets=true", "--max-age=0s")
+	p.command = exec.Command(os.Getenv("PROVIDER"), "--provider-volume="+p.directory, "--driver-writes-secrets=true", "--max-age=0s", "--failed-refresh-pause=0s")
 	p.command.Env = []string{"AWS_ENDPOINT_URL=" + p.aws, "KUBECONFIG=" + p.kubeconfig}
 	p.command.Stderr = p.log
 	before, _ := os.Stat(p.socket)
