@@ -5,6 +5,8 @@
 #[expect(dead_code, unused_macros, unused_imports, reason = "shared with the suite of mounts, which uses more of it")]
 mod support;
 
+use std::time::Duration;
+
 use devcloud::node::Mount;
 use devcloud::{ADMIN_ACCESS_KEY_ID, Fault, TokenOptions};
 use support::{AUDIENCE, POD_IDENTITY_AUDIENCE, ROLE, World, class, class_of, cloud};
@@ -35,7 +37,8 @@ async fn p14_no_secret_token_or_credential_is_in_a_log_or_an_error() {
         let target = world.node.unmounted(pod, "secrets").expect("a directory");
         let mount = Mount::new(pod, &class(objects), &target).token(AUDIENCE, &token);
         tokens.push(token);
-        match world.driver.mount(&mount).await {
+        // What fails to the end is told at the end.
+        match world.driver.mount(&mount.timeout(Duration::from_secs(3))).await {
             Ok(answer) => answer.files.iter().any(|file| file.contents.starts_with(b"CANARY")),
             Err(status) => {
                 told.push_str(&format!("{status:?}\n"));
@@ -100,7 +103,7 @@ async fn p14_no_secret_token_or_credential_is_in_a_log_or_an_error() {
         };
         fault.map(with_token).into_iter().for_each(|fault| world.cloud.inject(fault));
         let mount = Mount::new(&pod, &parameter, &target).token(POD_IDENTITY_AUDIENCE, &token);
-        let result = world.driver.mount(&mount.timeout(std::time::Duration::from_secs(8))).await;
+        let result = world.driver.mount(&mount.timeout(Duration::from_secs(8))).await;
         world.cloud.clear_faults();
         tokens.push(token);
         match result {
