@@ -52,8 +52,16 @@ impl<K: Hash + Eq + Clone, V: Clone> Flights<K, V> {
         place
     }
 
+    /// Gives a place back. Where nobody else is using it, it goes, with its value.
+    pub fn leave(&self, key: &K, place: Arc<Place<V>>) {
+        let mut table = lock(&self.table);
+        drop(place);
+        if table.places.get(key).is_some_and(|(place, _)| Arc::strong_count(place) == 1) {
+            table.places.remove(key);
+        }
+    }
+
     /// Drops the values that are no longer worth keeping, but for those in use.
-    #[cfg_attr(not(feature = "aws"), expect(dead_code, reason = "only what keeps sessions needs it"))]
     pub fn sweep(&self, is_worth_keeping: impl Fn(&V) -> bool) {
         let is_kept = |place: &Arc<Place<V>>| {
             Arc::strong_count(place) > 1 || lock(&place.value).as_ref().is_some_and(&is_worth_keeping)
@@ -142,7 +150,11 @@ mod tests {
         flights.place(5).put(5);
         assert_eq!((flights.len(), flights.place(3).value()), (3, Some(3)));
         assert_eq!((flights.place(2).value(), in_use.value()), (None, Some(3)));
-        drop(in_use);
+        let other = flights.place(3);
+        flights.leave(&3, in_use);
+        assert_eq!(flights.len(), 3, "somebody else is using it");
+        flights.leave(&3, other);
+        assert_eq!(flights.len(), 2);
         flights.sweep(|value| *value == 5);
         assert_eq!((flights.len(), flights.place(5).value()), (1, Some(5)));
     }

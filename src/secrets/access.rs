@@ -28,7 +28,7 @@ pub struct Access<'a, S: CredentialSource, B: SecretBackend> {
     turns: &'a Turns<B::Endpoint>,
     at_once: CallsAtOnce,
     permits: Semaphore,
-    reader: Once<S::Reader>,
+    reader: Once<Arc<S::Reader>>,
     credentials: Once<S::Credentials>,
 }
 
@@ -48,8 +48,9 @@ impl<'a, S: CredentialSource, B: SecretBackend<Credentials = S::Credentials>> Ac
     }
 
     /// As whom it reads, for a try that began at a time.
-    pub async fn reader(&self, since: Instant) -> Result<S::Reader, FetchError> {
-        self.reader.get(since, async || self.source.reader(&self.place).await.map_err(of_credentials)).await
+    pub async fn reader(&self, since: Instant) -> Result<Arc<S::Reader>, FetchError> {
+        let ask = async || self.source.reader(&self.place).await.map(Arc::new).map_err(of_credentials);
+        self.reader.get(since, ask).await
     }
 
     /// Reads what is asked for, for a try that began at a time. Where the backend takes the credentials for expired, they are

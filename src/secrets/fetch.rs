@@ -42,7 +42,7 @@ pub struct Fetcher<B: SecretBackend, R> {
     max_bytes: usize,
 }
 
-impl<B: SecretBackend, R: Clone + Eq + Hash + Send + Sync> Fetcher<B, R> {
+impl<B: SecretBackend, R: Eq + Hash + Send + Sync> Fetcher<B, R> {
     /// `max_bytes` is the most that one value may have.
     pub fn new(backend: Arc<B>, kept: Kept<R, B::Address>, at_once: CallsAtOnce, max_bytes: usize) -> Self {
         Self { backend, kept, turns: Turns::new(), at_once, max_bytes }
@@ -114,11 +114,12 @@ impl<B: SecretBackend, R: Clone + Eq + Hash + Send + Sync> Fetcher<B, R> {
             let access = Arc::new(Access::new(source, place, backend, namespace.clone(), turns, self.at_once));
             for call in self.backend.calls(addresses) {
                 let is_patient = demand.max_age.is_none() && !call.iter().any(|address| with_standby.contains(address));
+                let call: Arc<[B::Address]> = call.into();
                 let run = self.answers(access.clone(), call.clone(), namespace.clone(), demand, is_patient);
                 let run = run.boxed().shared();
-                reads.extend(
-                    call.into_iter().enumerate().map(|(place, address)| (address, Read { call: run.clone(), place })),
-                );
+                let read =
+                    |(place, address): (usize, &B::Address)| (address.clone(), Read { call: run.clone(), place });
+                reads.extend(call.iter().enumerate().map(read));
             }
         }
         reads
@@ -128,7 +129,7 @@ impl<B: SecretBackend, R: Clone + Eq + Hash + Send + Sync> Fetcher<B, R> {
     async fn answers<S>(
         &self,
         access: Arc<Access<'_, S, B>>,
-        call: Vec<B::Address>,
+        call: Arc<[B::Address]>,
         namespace: Arc<str>,
         mut demand: Demand,
         is_patient: bool,
@@ -148,7 +149,7 @@ impl<B: SecretBackend, R: Clone + Eq + Hash + Send + Sync> Fetcher<B, R> {
             demand.since = Instant::now() + Duration::from_nanos(1);
             let again = async {
                 tokio::time::sleep(random::jittered(pause)).await;
-                let call: Vec<_> = open.iter().map(|place| call[*place].clone()).collect();
+                let call: Arc<[_]> = open.iter().map(|place| call[*place].clone()).collect();
                 self.answers_now(&access, &call, &namespace, demand).await
             };
             match tokio::time::timeout_at(demand.deadline - LAST_WORDS, again).await {
@@ -163,29 +164,45 @@ impl<B: SecretBackend, R: Clone + Eq + Hash + Send + Sync> Fetcher<B, R> {
     async fn answers_now<S>(
         &self,
         access: &Access<'_, S, B>,
-        call: &[B::Address],
-        namespace: &str,
+        call: &Arc<[B::Address]>,
+        namespace: &Arc<str>,
         demand: Demand,
     ) -> Vec<Answer>
     where
         S: CredentialSource<Credentials = B::Credentials, Reader = R>,
     {
-        let all = |error: FetchError| call.iter().map(|_| Err(error.clone())).collect();
         let reader = match access.reader(demand.since).await {
             Ok(reader) => reader,
-            Err(error) => return all(error),
+            Err(error) => return call.iter().map(|_| Err(error.clone())).collect(),
         };
         if let Some(answers) = whole(self.kept.find(&reader, call, demand)) {
             return answers;
         }
         // Where nothing is kept, those who waited would have to ask one after the other.
-        let place = self.kept.call(&reader, call);
-        let _flight = match &place {
-            Some(place) => Some(place.flight().await),
-            None => None,
+        let Some(place) = self.kept.call(&reader, call) else {
+            return self.complete(access, call, namespace, demand, &reader).await;
         };
+        let flight = place.flight().await;
+        let answers = self.complete(access, call, namespace, demand, &reader).await;
+        drop(flight);
+        self.kept.leave(&reader, call, place);
+        answers
+    }
+
+    /// What is kept, completed by what the backend says now.
+    async fn complete<S>(
+        &self,
+        access: &Access<'_, S, B>,
+        call: &[B::Address],
+        namespace: &Arc<str>,
+        demand: Demand,
+        reader: &Arc<R>,
+    ) -> Vec<Answer>
+    where
+        S: CredentialSource<Credentials = B::Credentials, Reader = R>,
+    {
         // Somebody may have asked while this one came to its turn.
-        let mut found = self.kept.find(&reader, call, demand);
+        let mut found = self.kept.find(reader, call, demand);
         let missing: Vec<B::Address> =
             call.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(address, _)| address.clone()).collect();
         if !missing.is_empty() {
@@ -195,9 +212,9 @@ impl<B: SecretBackend, R: Clone + Eq + Hash + Send + Sync> Fetcher<B, R> {
                     let answers = missing.iter().zip(answers);
                     answers.map(|(address, answer)| within(self.max_bytes, address, answer?)).collect()
                 }
-                Err(error) => return all(error),
+                Err(error) => return call.iter().map(|_| Err(error.clone())).collect(),
             };
-            self.kept.put(namespace, &reader, asked, missing.into_iter().zip(answers.iter().cloned()));
+            self.kept.put(namespace, reader, asked, missing.into_iter().zip(answers.iter().cloned()));
             let mut answers = answers.into_iter();
             found.iter_mut().filter(|found| found.is_none()).for_each(|place| *place = answers.next());
         }

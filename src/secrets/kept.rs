@@ -37,14 +37,17 @@ pub struct Share {
 /// Answers by reader and address. `R` is what separates readers with different rights.
 pub struct Kept<R, A> {
     table: Mutex<Table<R, A>>,
-    calls: Flights<(R, Vec<A>), ()>,
+    calls: Flights<CallKey<R, A>, ()>,
     share: Share,
     /// Age at which nobody takes an answer any more.
     max_age: Duration,
 }
 
+/// Who makes a call, and what it asks for.
+type CallKey<R, A> = (Arc<R>, Arc<[A]>);
+
 struct Table<R, A> {
-    entries: HashMap<(R, A), Entry>,
+    entries: HashMap<Arc<R>, HashMap<A, Entry>>,
     bytes: usize,
     of_namespaces: HashMap<Arc<str>, usize>,
 }
@@ -63,7 +66,7 @@ impl Entry {
     }
 }
 
-impl<R: Clone + Eq + Hash, A: Address> Kept<R, A> {
+impl<R: Eq + Hash, A: Address> Kept<R, A> {
     /// `max_age` is the greatest that a demand has.
     pub fn new(share: Share, max_age: Duration) -> Self {
         let table = Table { entries: HashMap::new(), bytes: 0, of_namespaces: HashMap::new() };
@@ -73,8 +76,9 @@ impl<R: Clone + Eq + Hash, A: Address> Kept<R, A> {
     /// The answers that a demand may be given, by address.
     pub fn find(&self, reader: &R, addresses: &[A], demand: Demand) -> Vec<Option<Answer>> {
         let table = self.table();
+        let of_reader = table.entries.get(reader);
         let of = |address: &A| {
-            let entry = table.entries.get(&(reader.clone(), address.clone()))?;
+            let entry = of_reader?.get(address)?;
             let takes_value = |asked: Instant| {
                 let is_pinned = demand.max_age.is_some() && address.is_pinned();
                 asked >= demand.since || is_pinned || demand.max_age.is_some_and(|max_age| asked.elapsed() <= max_age)
@@ -93,17 +97,27 @@ impl<R: Clone + Eq + Hash, A: Address> Kept<R, A> {
     }
 
     /// The place of a call, where whoever wants to make it waits for whoever is making it. `None` where nothing is kept.
-    pub(super) fn call(&self, reader: &R, call: &[A]) -> Option<Arc<Place<()>>> {
+    pub(super) fn call(&self, reader: &Arc<R>, call: &Arc<[A]>) -> Option<Arc<Place<()>>> {
         let keeps = self.share.in_all.min(self.share.of_a_namespace) > 0;
-        keeps.then(|| self.calls.place((reader.clone(), call.to_vec())))
+        keeps.then(|| self.calls.place((reader.clone(), call.clone())))
+    }
+
+    /// Nobody else than the caller may be making the call, and then it needs no place.
+    pub(super) fn leave(&self, reader: &Arc<R>, call: &Arc<[A]>, place: Arc<Place<()>>) {
+        self.calls.leave(&(reader.clone(), call.clone()), place);
     }
 
     /// Keeps what was asked for at a time.
-    pub fn put(&self, namespace: &str, reader: &R, asked: Instant, answers: impl Iterator<Item = (A, Answer)>) {
+    pub fn put(
+        &self,
+        namespace: &Arc<str>,
+        reader: &Arc<R>,
+        asked: Instant,
+        answers: impl Iterator<Item = (A, Answer)>,
+    ) {
         let mut table = self.table();
         for (address, answer) in answers {
-            let key = (reader.clone(), address);
-            let before = table.take(&key);
+            let before = table.take(reader, &address);
             let value = match &answer {
                 Ok(value) => Some((value.clone(), asked)),
                 // It says nothing of the secret, and what was read before still holds for those who may have it so old.
@@ -114,7 +128,7 @@ impl<R: Clone + Eq + Hash, A: Address> Kept<R, A> {
             let error = answer.err().map(|error| (error, asked));
             if bytes <= self.share.of_a_namespace.min(self.share.in_all) {
                 table.make_room(namespace, bytes, self.share);
-                table.put(key, Entry { namespace: namespace.into(), bytes, value, error });
+                table.put(reader, address, Entry { namespace: namespace.clone(), bytes, value, error });
             }
         }
     }
@@ -122,7 +136,8 @@ impl<R: Clone + Eq + Hash, A: Address> Kept<R, A> {
     /// Drops what nobody takes any more.
     pub fn sweep(&self) {
         let life = |address: &A| if address.is_pinned() { Duration::MAX } else { self.max_age.max(LEAST_LIFE) };
-        self.table().retain(|(_, address), entry| {
+        self.calls.sweep(|()| false);
+        self.table().retain(|address, entry| {
             entry.error.take_if(|(_, asked)| asked.elapsed() > LEAST_LIFE);
             entry.value.take_if(|(_, asked)| asked.elapsed() > life(address));
             entry.asked().is_some()
@@ -134,15 +149,19 @@ impl<R: Clone + Eq + Hash, A: Address> Kept<R, A> {
     }
 }
 
-impl<R: Clone + Eq + Hash, A: Address> Table<R, A> {
-    fn put(&mut self, key: (R, A), entry: Entry) {
+impl<R: Eq + Hash, A: Address> Table<R, A> {
+    fn put(&mut self, reader: &Arc<R>, address: A, entry: Entry) {
         self.bytes += entry.bytes;
         *self.of_namespaces.entry(entry.namespace.clone()).or_default() += entry.bytes;
-        self.entries.insert(key, entry);
+        self.entries.entry(reader.clone()).or_default().insert(address, entry);
     }
 
-    fn take(&mut self, key: &(R, A)) -> Option<Entry> {
-        let entry = self.entries.remove(key)?;
+    fn take(&mut self, reader: &R, address: &A) -> Option<Entry> {
+        let of_reader = self.entries.get_mut(reader)?;
+        let entry = of_reader.remove(address)?;
+        if of_reader.is_empty() {
+            self.entries.remove(reader);
+        }
         self.forget(&entry.namespace, entry.bytes);
         Some(entry)
     }
@@ -157,14 +176,17 @@ impl<R: Clone + Eq + Hash, A: Address> Table<R, A> {
         }
     }
 
-    fn retain(&mut self, mut is_kept: impl FnMut(&(R, A), &mut Entry) -> bool) {
+    fn retain(&mut self, mut is_kept: impl FnMut(&A, &mut Entry) -> bool) {
         let mut dropped = Vec::new();
-        self.entries.retain(|key, entry| {
-            let kept = is_kept(key, entry);
-            if !kept {
-                dropped.push((entry.namespace.clone(), entry.bytes));
-            }
-            kept
+        self.entries.retain(|_, of_reader| {
+            of_reader.retain(|address, entry| {
+                let kept = is_kept(address, entry);
+                if !kept {
+                    dropped.push((entry.namespace.clone(), entry.bytes));
+                }
+                kept
+            });
+            !of_reader.is_empty()
         });
         dropped.into_iter().for_each(|(namespace, bytes)| self.forget(&namespace, bytes));
     }
@@ -183,14 +205,17 @@ impl<R: Clone + Eq + Hash, A: Address> Table<R, A> {
     /// Brings what is `among` from `used` bytes to no more than `room`, and to three quarters of it while at that, because
     /// finding the oldest means to look at all.
     fn drop_oldest(&mut self, mut used: usize, room: usize, is_among: impl Fn(&Entry) -> bool) {
-        let among = self.entries.iter().filter(|(_, entry)| is_among(entry));
-        let mut among: Vec<_> = among.map(|(key, entry)| (entry.asked(), key.clone())).collect();
-        among.sort_unstable_by_key(|(asked, _)| *asked);
-        for (_, key) in among {
+        let all =
+            self.entries.iter().flat_map(|(reader, of_reader)| of_reader.iter().map(move |entry| (reader, entry)));
+        let among = all.filter(|(_, (_, entry))| is_among(entry));
+        let mut among: Vec<_> =
+            among.map(|(reader, (address, entry))| (entry.asked(), reader.clone(), address.clone())).collect();
+        among.sort_unstable_by_key(|(asked, ..)| *asked);
+        for (_, reader, address) in among {
             if used <= room / 4 * 3 {
                 break;
             }
-            used -= self.take(&key).map_or(0, |entry| entry.bytes);
+            used -= self.take(&reader, &address).map_or(0, |entry| entry.bytes);
         }
     }
 }
@@ -290,7 +315,7 @@ mod tests {
                                 }
                             };
                             let namespace = if reader == 0 { "bank" } else { "shop" };
-                            kept.put(namespace, &reader, asked, std::iter::once((At(address), answer)));
+                            kept.put(&namespace.into(), &Arc::new(reader), asked, std::iter::once((At(address), answer)));
                         }
                         Step::Find { reader, address, since, max_age } => {
                             let (since, max_age) = (Instant::now() - milliseconds(since), max_age.map(milliseconds));
@@ -312,7 +337,7 @@ mod tests {
                     }
                     let table = kept.table();
                     let of = |namespace: &str| {
-                        table.entries.values().filter(|entry| &*entry.namespace == namespace).map(|entry| entry.bytes).sum::<usize>()
+                        table.entries.values().flat_map(HashMap::values).filter(|entry| &*entry.namespace == namespace).map(|entry| entry.bytes).sum::<usize>()
                     };
                     assert_eq!(table.bytes, of("bank") + of("shop"));
                     assert!(of("bank") <= SHARE.of_a_namespace && of("shop") <= SHARE.of_a_namespace && table.bytes <= SHARE.in_all);
@@ -320,7 +345,7 @@ mod tests {
                 }
                 tokio::time::advance(2 * MAX_AGE).await;
                 kept.sweep();
-                assert!(kept.table().entries.keys().all(|(_, address)| address.is_pinned()), "the rest is gone");
+                assert!(kept.table().entries.values().flat_map(HashMap::keys).all(Address::is_pinned), "the rest is gone");
             });
         }
     }

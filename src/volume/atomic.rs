@@ -166,13 +166,20 @@ fn link_names<'a>(
         let name = OsStr::new(top);
         let value = visible_link(name);
         let found = link_value(volume, name).step("reading a link")?;
-        if found.as_deref() != Some(&value) {
-            let temporary = random_name(LINK);
-            symlinkat(&value, volume, &temporary).step("linking a name")?;
-            directory::replace(volume, &temporary, name).step("linking a name")?;
-            if found.is_none() {
-                added.push(top);
+        if found.as_deref() == Some(&value) {
+            continue;
+        }
+        match symlinkat(&value, volume, name) {
+            // What has the name is replaced, so that nobody meets a gap.
+            Err(Errno::EXIST) => {
+                let temporary = random_name(LINK);
+                symlinkat(&value, volume, &temporary).step("linking a name")?;
+                directory::replace(volume, &temporary, name).step("linking a name")?;
             }
+            made => made.step("linking a name")?,
+        }
+        if found.is_none() {
+            added.push(top);
         }
     }
     Ok(())
