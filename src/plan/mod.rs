@@ -18,6 +18,7 @@ pub use permission::{FilePermission, InvalidPermission};
 
 use std::fmt::{Debug, Display};
 use std::hash::Hash;
+use std::time::Duration;
 
 /// Where one secret value is kept: the whole question that a backend can be asked, so that equal addresses are asked once.
 /// It displays as a person would name it in an error, and never holds a value.
@@ -49,6 +50,8 @@ pub struct Object<A> {
     pub standby: Option<A>,
     /// In the order they are written; where two have one path, the later replaces the earlier.
     pub files: Vec<PlannedFile>,
+    /// How old what was read may be before a refresh asks again, where the class says so.
+    pub refresh_interval: Option<Duration>,
 }
 
 impl<A> Object<A> {

@@ -44,7 +44,7 @@ fn pick_all(secret: &str, expressions: &[&str], max: usize) -> Result<Vec<String
     };
     let files = expressions.iter().enumerate().map(file).collect();
     let plan = SecretPlan {
-        objects: vec![Object { position: 1, address: Name("shop/db"), standby: None, files }],
+        objects: vec![Object { position: 1, address: Name("shop/db"), standby: None, files, refresh_interval: None }],
         warnings: vec![],
     };
     let value = SecretValue { content: SecretBytes::from(secret.to_owned()), version: "v1".into() };

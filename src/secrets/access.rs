@@ -99,7 +99,9 @@ impl<'a, S: CredentialSource, B: SecretBackend<Credentials = S::Credentials>> Ac
         let _turn = self.turns.take(endpoint, fewer.map_or(most, |fewer| fewer.min(most)), &self.namespace).await;
         let answers = self.backend.read(credentials, call).await;
         // A moment for the connection to come back to its pool: whose turn is next would not find it there and open another.
-        tokio::task::yield_now().await;
+        for _ in 0..3 {
+            tokio::task::yield_now().await;
+        }
         answers
     }
 }

@@ -99,27 +99,33 @@ impl<B: SecretBackend, R: Eq + Hash + Send + Sync> Fetcher<B, R> {
         S: CredentialSource<Place = <B::Address as Address>::Place, Credentials = B::Credentials, Reader = R>,
     {
         let namespace: Arc<str> = namespace.into();
-        let mut by_place: HashMap<_, Vec<B::Address>> = HashMap::new();
-        let mut seen = HashSet::new();
+        let mut by_place: HashMap<_, HashMap<_, Vec<B::Address>>> = HashMap::new();
+        let mut intervals = intervals(plan);
+        // In the order of the plan, so that all mounts of a class make the same calls.
         for address in plan.objects.iter().flat_map(Object::addresses) {
-            if seen.insert(address) {
-                by_place.entry(address.place().clone()).or_default().push(address.clone());
+            if let Some(interval) = intervals.remove(address) {
+                by_place.entry(address.place().clone()).or_default().entry(interval).or_default().push(address.clone());
             }
         }
         let with_standby = plan.objects.iter().filter(|object| object.standby.is_some());
         let with_standby: HashSet<&B::Address> = with_standby.flat_map(Object::addresses).collect();
         let mut reads = HashMap::new();
-        for (place, addresses) in by_place {
+        for (place, by_interval) in by_place {
             let (backend, turns) = (&*self.backend, &self.turns);
             let access = Arc::new(Access::new(source, place, backend, namespace.clone(), turns, self.at_once));
-            for call in self.backend.calls(addresses) {
-                let is_patient = demand.max_age.is_none() && !call.iter().any(|address| with_standby.contains(address));
-                let call: Arc<[B::Address]> = call.into();
-                let run = self.answers(access.clone(), call.clone(), namespace.clone(), demand, is_patient);
-                let run = run.boxed().shared();
-                let read =
-                    |(place, address): (usize, &B::Address)| (address.clone(), Read { call: run.clone(), place });
-                reads.extend(call.iter().enumerate().map(read));
+            // What is asked for again at other times comes with other calls.
+            for (interval, addresses) in by_interval {
+                let demand = Demand { max_age: demand.max_age.map(|max_age| interval.unwrap_or(max_age)), ..demand };
+                for call in self.backend.calls(addresses) {
+                    let is_patient =
+                        demand.max_age.is_none() && !call.iter().any(|address| with_standby.contains(address));
+                    let asking = Asking { call: call.into(), namespace: namespace.clone(), interval };
+                    let addresses = asking.call.clone();
+                    let run = self.answers(access.clone(), asking, demand, is_patient).boxed().shared();
+                    let read =
+                        |(place, address): (usize, &B::Address)| (address.clone(), Read { call: run.clone(), place });
+                    reads.extend(addresses.iter().enumerate().map(read));
+                }
             }
         }
         reads
@@ -129,15 +135,14 @@ impl<B: SecretBackend, R: Eq + Hash + Send + Sync> Fetcher<B, R> {
     async fn answers<S>(
         &self,
         access: Arc<Access<'_, S, B>>,
-        call: Arc<[B::Address]>,
-        namespace: Arc<str>,
+        asking: Asking<B::Address>,
         mut demand: Demand,
         is_patient: bool,
     ) -> Arc<[Answer]>
     where
         S: CredentialSource<Credentials = B::Credentials, Reader = R>,
     {
-        let mut answers = self.answers_now(&access, &call, &namespace, demand).await;
+        let mut answers = self.answers_now(&access, &asking, demand).await;
         let mut pause = FIRST_PAUSE;
         loop {
             let is_open = |answer: &Answer| matches!(answer, Err(error) if error.may_pass());
@@ -149,8 +154,8 @@ impl<B: SecretBackend, R: Eq + Hash + Send + Sync> Fetcher<B, R> {
             demand.since = Instant::now() + Duration::from_nanos(1);
             let again = async {
                 tokio::time::sleep(random::jittered(pause)).await;
-                let call: Arc<[_]> = open.iter().map(|place| call[*place].clone()).collect();
-                self.answers_now(&access, &call, &namespace, demand).await
+                let call = open.iter().map(|place| asking.call[*place].clone()).collect();
+                self.answers_now(&access, &Asking { call, ..asking.clone() }, demand).await
             };
             match tokio::time::timeout_at(demand.deadline - LAST_WORDS, again).await {
                 Ok(again) => open.into_iter().zip(again).for_each(|(place, answer)| answers[place] = answer),
@@ -164,13 +169,13 @@ impl<B: SecretBackend, R: Eq + Hash + Send + Sync> Fetcher<B, R> {
     async fn answers_now<S>(
         &self,
         access: &Access<'_, S, B>,
-        call: &Arc<[B::Address]>,
-        namespace: &Arc<str>,
+        asking: &Asking<B::Address>,
         demand: Demand,
     ) -> Vec<Answer>
     where
         S: CredentialSource<Credentials = B::Credentials, Reader = R>,
     {
+        let call = &asking.call;
         let reader = match access.reader(demand.since).await {
             Ok(reader) => reader,
             Err(error) => return call.iter().map(|_| Err(error.clone())).collect(),
@@ -180,10 +185,10 @@ impl<B: SecretBackend, R: Eq + Hash + Send + Sync> Fetcher<B, R> {
         }
         // Where nothing is kept, those who waited would have to ask one after the other.
         let Some(place) = self.kept.call(&reader, call) else {
-            return self.complete(access, call, namespace, demand, &reader).await;
+            return self.complete(access, asking, demand, &reader).await;
         };
         let flight = place.flight().await;
-        let answers = self.complete(access, call, namespace, demand, &reader).await;
+        let answers = self.complete(access, asking, demand, &reader).await;
         drop(flight);
         self.kept.leave(&reader, call, place);
         answers
@@ -193,14 +198,14 @@ impl<B: SecretBackend, R: Eq + Hash + Send + Sync> Fetcher<B, R> {
     async fn complete<S>(
         &self,
         access: &Access<'_, S, B>,
-        call: &[B::Address],
-        namespace: &Arc<str>,
+        asking: &Asking<B::Address>,
         demand: Demand,
         reader: &Arc<R>,
     ) -> Vec<Answer>
     where
         S: CredentialSource<Credentials = B::Credentials, Reader = R>,
     {
+        let Asking { call, namespace, interval } = asking;
         // Somebody may have asked while this one came to its turn.
         let mut found = self.kept.find(reader, call, demand);
         let missing: Vec<B::Address> =
@@ -214,12 +219,33 @@ impl<B: SecretBackend, R: Eq + Hash + Send + Sync> Fetcher<B, R> {
                 }
                 Err(error) => return call.iter().map(|_| Err(error.clone())).collect(),
             };
-            self.kept.put(namespace, reader, asked, missing.into_iter().zip(answers.iter().cloned()));
+            self.kept.put(namespace, reader, asked, *interval, missing.into_iter().zip(answers.iter().cloned()));
             let mut answers = answers.into_iter();
             found.iter_mut().filter(|found| found.is_none()).for_each(|place| *place = answers.next());
         }
         found.into_iter().map(|answer| answer.unwrap_or_else(|| Err(FetchError::unanswered()))).collect()
     }
+}
+
+/// Each address of a plan once, and how old what was read of it may be where an object says so: of several, the shortest.
+fn intervals<A: Address>(plan: &SecretPlan<A>) -> HashMap<&A, Option<Duration>> {
+    let mut intervals: HashMap<&A, Option<Duration>> = HashMap::new();
+    for object in &plan.objects {
+        for address in object.addresses() {
+            let interval = intervals.entry(address).or_insert(object.refresh_interval);
+            // An object without one takes what all have, which nobody has said is longer.
+            *interval = interval.zip(object.refresh_interval).map(|(one, other)| one.min(other));
+        }
+    }
+    intervals
+}
+
+/// A call, on whose behalf it is made, and how old its answers may become.
+#[derive(Clone)]
+struct Asking<A> {
+    call: Arc<[A]>,
+    namespace: Arc<str>,
+    interval: Option<Duration>,
 }
 
 /// All of them, where none is missing.
@@ -414,6 +440,7 @@ mod tests {
             address: address.clone(),
             standby: standby.clone(),
             files: vec![],
+            refresh_interval: None,
         };
         SecretPlan { objects: addresses.iter().zip(1..).map(object).collect(), warnings: vec![] }
     }
@@ -547,6 +574,33 @@ mod tests {
         world.fetcher.sweep();
         assert_eq!(world.fetch("web", &["pinned"], true).await, (Ok(1), 0));
         assert_eq!(world.calls(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_object_is_asked_for_again_when_its_class_says_so() {
+        let world = World::new();
+        let mut plan = alone([At("here", "a"), At("here", "b"), At("here", "c"), At("here", "c")]);
+        plan.objects[0].refresh_interval = Some(10 * MINUTE);
+        plan.objects[1].refresh_interval = Some(Duration::from_secs(10));
+        plan.objects[2].refresh_interval = Some(10 * MINUTE);
+        let refresh = async |is_refresh: bool| {
+            let source = FakeSource::default();
+            let demand = demand(is_refresh.then_some(MINUTE));
+            world.fetcher.fetch(&source, &plan, "shop", demand).await.expect("read");
+            let mut calls: Vec<_> = std::mem::take(&mut *world.backend.0.lock().expect("unpoisoned"));
+            calls.sort_by_key(|(_, call)| call[0].1);
+            calls.iter().map(|(_, call)| call[0].1).collect::<String>()
+        };
+        assert_eq!(refresh(false).await, "abc");
+        let mut seen = String::new();
+        for _ in 0..70 {
+            tokio::time::advance(Duration::from_secs(10) + Duration::from_millis(1)).await;
+            world.fetcher.sweep();
+            seen.push_str(&refresh(true).await);
+        }
+        let of = |name| seen.matches(name).count();
+        assert_eq!((of("a"), of("b")), (1, 70));
+        assert_eq!(of("c"), 11, "one of its two objects has no interval of its own");
     }
 
     #[tokio::test(start_paused = true)]

@@ -39,7 +39,7 @@ pub struct Kept<R, A> {
     table: Mutex<Table<R, A>>,
     calls: Flights<CallKey<R, A>, ()>,
     share: Share,
-    /// Age at which nobody takes an answer any more.
+    /// Age at which no refresh takes an answer any more, unless its class says otherwise.
     max_age: Duration,
 }
 
@@ -55,6 +55,8 @@ struct Table<R, A> {
 struct Entry {
     namespace: Arc<str>,
     bytes: usize,
+    /// Age at which nobody takes it any more.
+    life: Duration,
     value: Option<(Arc<SecretValue>, Instant)>,
     error: Option<(FetchError, Instant)>,
 }
@@ -67,7 +69,7 @@ impl Entry {
 }
 
 impl<R: Eq + Hash, A: Address> Kept<R, A> {
-    /// `max_age` is the greatest that a demand has.
+    /// `max_age` is what demands have whose class says nothing else.
     pub fn new(share: Share, max_age: Duration) -> Self {
         let table = Table { entries: HashMap::new(), bytes: 0, of_namespaces: HashMap::new() };
         Self { table: Mutex::new(table), calls: Flights::new(MOST_CALLS), share, max_age }
@@ -107,17 +109,21 @@ impl<R: Eq + Hash, A: Address> Kept<R, A> {
         self.calls.leave(&(reader.clone(), call.clone()), place);
     }
 
-    /// Keeps what was asked for at a time.
+    /// Keeps what was asked for at a time: until it is as old as `interval`, or without one until no refresh takes it any more.
     pub fn put(
         &self,
         namespace: &Arc<str>,
         reader: &Arc<R>,
         asked: Instant,
+        interval: Option<Duration>,
         answers: impl Iterator<Item = (A, Answer)>,
     ) {
         let mut table = self.table();
         for (address, answer) in answers {
             let before = table.take(reader, &address);
+            // Others may have asked for it with another interval.
+            let life = interval.unwrap_or(self.max_age).max(LEAST_LIFE);
+            let life = before.as_ref().map_or(life, |entry| entry.life.max(life));
             let value = match &answer {
                 Ok(value) => Some((value.clone(), asked)),
                 // It says nothing of the secret, and what was read before still holds for those who may have it so old.
@@ -128,18 +134,17 @@ impl<R: Eq + Hash, A: Address> Kept<R, A> {
             let error = answer.err().map(|error| (error, asked));
             if bytes <= self.share.of_a_namespace.min(self.share.in_all) {
                 table.make_room(namespace, bytes, self.share);
-                table.put(reader, address, Entry { namespace: namespace.clone(), bytes, value, error });
+                table.put(reader, address, Entry { namespace: namespace.clone(), bytes, life, value, error });
             }
         }
     }
 
     /// Drops what nobody takes any more.
     pub fn sweep(&self) {
-        let life = |address: &A| if address.is_pinned() { Duration::MAX } else { self.max_age.max(LEAST_LIFE) };
         self.calls.sweep(|()| false);
         self.table().retain(|address, entry| {
             entry.error.take_if(|(_, asked)| asked.elapsed() > LEAST_LIFE);
-            entry.value.take_if(|(_, asked)| asked.elapsed() > life(address));
+            entry.value.take_if(|(_, asked)| !address.is_pinned() && asked.elapsed() > entry.life);
             entry.asked().is_some()
         });
     }
@@ -315,7 +320,7 @@ mod tests {
                                 }
                             };
                             let namespace = if reader == 0 { "bank" } else { "shop" };
-                            kept.put(&namespace.into(), &Arc::new(reader), asked, std::iter::once((At(address), answer)));
+                            kept.put(&namespace.into(), &Arc::new(reader), asked, None, std::iter::once((At(address), answer)));
                         }
                         Step::Find { reader, address, since, max_age } => {
                             let (since, max_age) = (Instant::now() - milliseconds(since), max_age.map(milliseconds));

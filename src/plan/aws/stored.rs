@@ -98,12 +98,18 @@ impl Address for Stored {
         &self.region
     }
 
-    /// Where a version is asked for by id or number alone. Labels move.
     fn is_pinned(&self) -> bool {
-        match &self.item {
-            Item::Secret(Secret { revision: Revision::Version { stage: None, .. }, .. }) => true,
-            Item::Secret(_) => false,
-            Item::Parameter(Parameter { selector, .. }) => {
+        self.item.is_pinned()
+    }
+}
+
+impl Item {
+    /// Whether a version is asked for by id or number alone. Labels move.
+    pub fn is_pinned(&self) -> bool {
+        match self {
+            Self::Secret(Secret { revision: Revision::Version { stage: None, .. }, .. }) => true,
+            Self::Secret(_) => false,
+            Self::Parameter(Parameter { selector, .. }) => {
                 selector.as_ref().is_some_and(|selector| selector.bytes().all(|byte| byte.is_ascii_digit()))
             }
         }

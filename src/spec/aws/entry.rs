@@ -1,7 +1,10 @@
 //! One object of a class, checked.
 
+use std::time::Duration;
+
 use super::SHOWN;
 use super::raw::{RawFailoverObject, RawJmesPath, RawObject};
+use super::refresh::RefreshInterval;
 use super::translation::Translation;
 use crate::plan::aws::{Arn, Item, Parameter, Region, Revision, Secret, Stored};
 use crate::plan::{Content, FilePermission, JmesPath, Object, PlannedFile, RelativePath};
@@ -16,6 +19,16 @@ pub struct Entry {
     /// Where it is read when the Region of the class fails.
     standby: Option<Stored>,
     pub files: Vec<PlannedFile>,
+    refresh_interval: Option<Duration>,
+}
+
+/// What a class says for all its objects.
+#[derive(Clone, Copy)]
+pub struct Defaults<'a> {
+    pub translation: Translation,
+    pub failover_region: Option<&'a Region>,
+    pub permission: FilePermission,
+    pub refresh_interval: Option<RefreshInterval>,
 }
 
 /// What decides, for the official provider, whether two objects are the same.
@@ -30,11 +43,10 @@ impl Entry {
     pub fn parse(
         raw: RawObject,
         position: usize,
-        translation: Translation,
-        failover_region: Option<&Region>,
-        default_permission: FilePermission,
+        defaults: Defaults<'_>,
         warnings: &mut Vec<String>,
     ) -> Result<(Self, Written), SpecError> {
+        let translation = defaults.translation;
         let name = given(raw.object_name).ok_or(SpecError::NoName { position })?;
         let mut reader = Reader { name, position, translation, warnings };
         reader.unknown_keys(&raw.unknown_keys, "");
@@ -44,9 +56,9 @@ impl Entry {
         let item = choice.of(service, &reader.name).map_err(|problem| reader.wrong(problem))?;
         let alias = given(raw.object_alias);
         let failover = raw.failover_object.unwrap_or_default();
-        let standby = reader.standby(failover, failover_region, service, &choice, alias.is_some())?;
+        let standby = reader.standby(failover, defaults.failover_region, service, &choice, alias.is_some())?;
 
-        let permission = reader.permission(raw.file_permission.as_deref())?.unwrap_or(default_permission);
+        let permission = reader.permission(raw.file_permission.as_deref())?.unwrap_or(defaults.permission);
         let path = reader.path(alias.as_deref().unwrap_or(&reader.name))?;
         let mut files = vec![PlannedFile { path, permission, content: Content::Whole }];
         let mut jmes_aliases = Vec::new();
@@ -55,7 +67,13 @@ impl Entry {
             files.push(file);
             jmes_aliases.push(alias);
         }
-        let entry = Self { position, name: reader.name, item, standby, files };
+        let refresh_interval = match given(raw.refresh_interval) {
+            Some(written) => Some(reader.refresh_interval(&written)?),
+            None => defaults.refresh_interval,
+        };
+        let refresh_interval = refresh_interval.map(|interval| interval.of(item.is_pinned())).transpose();
+        let refresh_interval = refresh_interval.map_err(|problem| reader.wrong(problem))?.flatten();
+        let entry = Self { position, name: reader.name, item, standby, files, refresh_interval };
         Ok((entry, Written { alias, label: choice.label, jmes_aliases }))
     }
 
@@ -70,7 +88,7 @@ impl Entry {
         }
         let address = Stored { region: region.clone(), item: self.item.clone() };
         let (standby, files) = (self.standby.clone(), self.files.clone());
-        Ok(Object { position: self.position, address, standby, files })
+        Ok(Object { position: self.position, address, standby, files, refresh_interval: self.refresh_interval })
     }
 }
 
@@ -112,6 +130,12 @@ impl Reader<'_> {
             ));
         }
         Ok(Some(kept))
+    }
+
+    fn refresh_interval(&self, written: &str) -> Result<RefreshInterval, SpecError> {
+        let shown: String = written.chars().take(SHOWN).collect();
+        RefreshInterval::parse(written)
+            .map_err(|problem| self.wrong(format!("has the refreshInterval {shown:?}, which {problem}")))
     }
 
     fn path(&self, written: &str) -> Result<RelativePath, SpecError> {

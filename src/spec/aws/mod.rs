@@ -7,10 +7,12 @@ mod authentication;
 mod compare;
 mod entry;
 mod raw;
+mod refresh;
 mod translation;
 
-use entry::Entry;
+use entry::{Defaults, Entry};
 use raw::RawObject;
+use refresh::RefreshInterval;
 use translation::Translation;
 
 use super::{Parameters, SpecError, yaml};
@@ -48,14 +50,20 @@ impl Class {
         let mut warnings = unknown_parameters(parameters);
         let authentication = authentication::parse(parameters, &mut warnings)?;
         let translation = Translation::parse(parameter(parameters, "pathTranslation"))?;
+        let refresh_interval = self::refresh_interval(parameters)?;
 
         let objects = raw_objects(parameters, limits)?
             .into_iter()
             .zip(1..)
             .map(|(raw, position)| {
                 let raw = raw.ok_or(SpecError::EmptyObject { position })?;
-                let failover = failover_region.as_ref();
-                Entry::parse(raw, position, translation, failover, default_permission, &mut warnings)
+                let defaults = Defaults {
+                    translation,
+                    failover_region: failover_region.as_ref(),
+                    permission: default_permission,
+                    refresh_interval,
+                };
+                Entry::parse(raw, position, defaults, &mut warnings)
             })
             .collect::<Result<Vec<_>, _>>()?;
         let files: usize = objects.iter().map(|(entry, _)| entry.files.len()).sum();
@@ -112,9 +120,19 @@ fn region(parameters: &Parameters, name: &'static str) -> Result<Option<Region>,
     Ok(Some(region))
 }
 
+fn refresh_interval(parameters: &Parameters) -> Result<Option<RefreshInterval>, SpecError> {
+    let Some(value) = parameter(parameters, "refreshInterval") else { return Ok(None) };
+    let interval = RefreshInterval::parse(value).map_err(|problem| SpecError::Parameter {
+        parameter: "refreshInterval",
+        value: value.chars().take(SHOWN).collect(),
+        problem,
+    })?;
+    Ok(Some(interval))
+}
+
 fn unknown_parameters(parameters: &Parameters) -> Vec<String> {
     /// The last is no parameter of a class, but stands among them: the class's name, which the driver adds.
-    const KNOWN: [&str; 10] = [
+    const KNOWN: [&str; 11] = [
         "objects",
         "region",
         "failoverRegion",
@@ -124,6 +142,7 @@ fn unknown_parameters(parameters: &Parameters) -> Vec<String> {
         "auth",
         "roleArn",
         "assumeRoles",
+        "refreshInterval",
         "secretProviderClass",
     ];
     parameters

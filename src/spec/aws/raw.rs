@@ -18,6 +18,7 @@ pub struct RawObject {
     pub file_permission: Option<String>,
     pub jmes_path: Option<Vec<Option<RawJmesPath>>>,
     pub failover_object: Option<RawFailoverObject>,
+    pub refresh_interval: Option<String>,
     pub unknown_keys: Vec<String>,
 }
 
@@ -71,6 +72,7 @@ impl ReadKeys for RawObject {
             "filepermission" => self.file_permission = map.next_value()?,
             "jmespath" => self.jmes_path = map.next_value()?,
             "failoverobject" => self.failover_object = map.next_value()?,
+            "refreshinterval" => self.refresh_interval = map.next_value()?,
             _ => return Ok(false),
         }
         Ok(true)

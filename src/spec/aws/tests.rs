@@ -396,3 +396,34 @@ proptest! {
         let _ = parse_with(&[("objects", &objects), ("pathTranslation", &other), ("region", &other)]);
     }
 }
+
+#[test]
+fn a_refresh_interval_is_the_objects_or_the_classes() {
+    let secret = "objectName: x, objectType: secretsmanager";
+    let intervals = |class: &str, objects: &[&str]| {
+        let objects: String = objects.iter().map(|object| format!("- {{{secret}{object}}}\n")).collect();
+        let parameters = [("objects", objects.as_str()), ("refreshInterval", class)];
+        let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let class = Class::parse(&parameters.into(), FilePermission::from_mode(0o644).0, &Limits::DEFAULT)?;
+        let plan = class.plan(&"eu-west-1".parse().expect("a Region"))?;
+        let seconds = plan.objects.iter().map(|object| object.refresh_interval.map(|interval| interval.as_secs()));
+        Ok::<_, SpecError>(seconds.collect::<Vec<_>>())
+    };
+    let pinned = ", objectAlias: p, objectVersion: 11111111-1111-1111-1111-111111111111";
+    assert_eq!(intervals("", &[""]).expect("valid"), [None]);
+    assert_eq!(
+        intervals("10m", &["", ", objectAlias: y, refreshInterval: 30s"]).expect("valid"),
+        [Some(600), Some(30)]
+    );
+    assert_eq!(intervals("never", &[pinned]).expect("valid"), [None]);
+    assert_eq!(intervals("", &[&format!("{pinned}, refreshInterval: never")]).expect("valid"), [None]);
+    for (class, objects, text) in [
+        ("10", [""], "refreshInterval \"10\" is no duration"),
+        ("never", [""], "set objectVersion"),
+        ("1h", [", refreshInterval: soon"], "refreshInterval \"soon\", which is no duration"),
+        ("1h", [", refreshInterval: never"], "fixed version"),
+    ] {
+        let error = intervals(class, &objects).expect_err(text).to_string();
+        assert!(error.contains(text), "{error}");
+    }
+}
