@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::calls::CallFacts;
 use crate::lock::lock;
+use crate::lot::Lot;
 
 /// A rule that spoils calls. Every field that is set must match the call.
 #[derive(Clone, Debug, Deserialize)]
@@ -28,6 +29,12 @@ pub struct Fault {
     /// How many calls it strikes; `None` means all until the faults are cleared.
     #[serde(default)]
     pub times: Option<u32>,
+    /// Which share of the calls it strikes, from 0 to 1; `None` means all. They are spread as by chance, and the same in
+    /// every run.
+    #[serde(default)]
+    pub share: Option<f64>,
+    #[serde(skip)]
+    lot: Lot,
     /// What happens to the call.
     pub kind: FaultKind,
 }
@@ -74,7 +81,16 @@ pub enum FaultKind {
 impl Fault {
     /// Strikes every call until limited by the methods below.
     pub fn new(kind: FaultKind) -> Self {
-        Self { service: None, api: None, region: None, subject: None, times: None, kind }
+        Self {
+            service: None,
+            api: None,
+            region: None,
+            subject: None,
+            times: None,
+            share: None,
+            lot: Lot::default(),
+            kind,
+        }
     }
 
     /// Strikes every call of one api.
@@ -119,6 +135,13 @@ impl Fault {
     #[must_use]
     pub fn times(mut self, times: u32) -> Self {
         self.times = Some(times);
+        self
+    }
+
+    /// Only this share of the calls, from 0 to 1.
+    #[must_use]
+    pub fn share(mut self, share: f64) -> Self {
+        self.share = Some(share);
         self
     }
 
@@ -180,8 +203,10 @@ impl Quota {
 }
 
 impl Faults {
-    pub fn inject(&self, fault: Fault) {
-        lock(&self.0).faults.push(fault);
+    pub fn inject(&self, mut fault: Fault) {
+        let faults = &mut lock(&self.0).faults;
+        fault.lot = Lot::seeded(faults.len() as u64); // two rules do not strike the same calls
+        faults.push(fault);
     }
 
     pub fn clear(&self) {
@@ -219,7 +244,7 @@ impl Faults {
             verdict.fault = Some(FaultKind::Error { status: 400, code, message });
         }
         for fault in &mut rules.faults {
-            if !fault.strikes(call) {
+            if !fault.strikes(call) || !fault.share.is_none_or(|share| fault.lot.falls_into(share)) {
                 continue;
             }
             match &fault.kind {
@@ -264,6 +289,19 @@ mod tests {
         assert!(faults.judge(&call("shop/cache")).fault.is_none());
         assert!(faults.judge(&call("shop/db")).fault.is_some());
         assert!(faults.judge(&call("shop/db")).fault.is_none());
+    }
+
+    #[test]
+    fn two_faults_of_a_share_each_strike_calls_of_their_own() {
+        let faults = Faults::default();
+        faults.inject(Fault::new(FaultKind::Hang).share(0.2));
+        faults.inject(Fault::new(FaultKind::Reset).share(0.05));
+        let verdicts: Vec<Verdict> = (0..1_000).map(|_| faults.judge(&call("x"))).collect();
+        let count = |wanted: fn(&FaultKind) -> bool| {
+            verdicts.iter().filter(|verdict| verdict.fault.as_ref().is_some_and(wanted)).count()
+        };
+        assert!((150..250).contains(&count(|kind| matches!(kind, FaultKind::Hang))));
+        assert!((20..80).contains(&count(|kind| matches!(kind, FaultKind::Reset))));
     }
 
     #[test]

@@ -45,7 +45,7 @@ use crate::tls::Authority;
 use crate::token::Subject;
 
 // Imports go one way: `http`; `aws`, `agent` and `control`; `sts` and `seed`; `state`; the services with a store of
-// their own (`ssm`, `secretsmanager`, `kubernetes`); what they check with; and last `exchange`, `encoding` and `lock`.
+// their own (`ssm`, `secretsmanager`, `kubernetes`); what they check with; and last `exchange`, `encoding`, `lock` and `lot`.
 mod agent;
 mod aws;
 mod calls;
@@ -58,6 +58,7 @@ mod http;
 mod iam;
 mod kubernetes;
 mod lock;
+mod lot;
 pub mod node;
 mod oidc;
 mod options;
@@ -84,6 +85,7 @@ struct Running {
     aws: SocketAddr,
     tls: SocketAddr,
     kubernetes: SocketAddr,
+    kubernetes_tls: bool,
     agent: SocketAddr,
     stop: watch::Sender<bool>,
     servers: Mutex<Vec<JoinHandle<()>>>,
@@ -99,9 +101,10 @@ impl DevCloud {
     /// Opens all listeners and serves until shut down or dropped.
     pub async fn start(options: Options) -> io::Result<DevCloud> {
         let shared = Arc::new(Shared::new(&options));
-        let authority = Authority::new(options.address).map_err(io::Error::other)?;
+        let authority = Authority::new(options.address, options.rsa_certificates).map_err(io::Error::other)?;
         let authority = Arc::new(authority);
         let tls = authority.server_config().map_err(io::Error::other)?;
+        let kubernetes_tls = options.kubernetes_tls.then(|| Arc::clone(&tls));
         let (stop, stopped) = watch::channel(false);
         let mut servers = Vec::new();
         let mut addresses = Vec::new();
@@ -109,7 +112,7 @@ impl DevCloud {
         for (address, port, front, tls) in [
             (options.address, options.aws_port, Front::Aws, None),
             (options.address, options.tls_port, Front::Aws, Some(tls)),
-            (options.address, options.kubernetes_port, Front::Kubernetes, None),
+            (options.address, options.kubernetes_port, Front::Kubernetes, kubernetes_tls),
             (agent_address, options.agent_port, Front::Agent, None),
         ] {
             let listener = TcpListener::bind((address, port)).await?;
@@ -123,6 +126,7 @@ impl DevCloud {
                 aws: addresses[0],
                 tls: addresses[1],
                 kubernetes: addresses[2],
+                kubernetes_tls: options.kubernetes_tls,
                 agent: addresses[3],
                 stop,
                 servers: Mutex::new(servers),
@@ -146,7 +150,8 @@ impl DevCloud {
 
     /// Base URL of the Kubernetes API.
     pub fn kubernetes_url(&self) -> String {
-        format!("http://{}", self.running.kubernetes)
+        let scheme = if self.running.kubernetes_tls { "https" } else { "http" };
+        format!("{scheme}://{}", self.running.kubernetes)
     }
 
     /// Base URL of the Pod Identity agent; the credentials are at `/v1/credentials`.
@@ -159,7 +164,12 @@ impl DevCloud {
         self.running.tls
     }
 
-    /// Certificate of the authority behind the TLS listener.
+    /// Where the Kubernetes API is served.
+    pub fn kubernetes_address(&self) -> SocketAddr {
+        self.running.kubernetes
+    }
+
+    /// Certificate of the authority behind all that is served over TLS.
     pub fn ca_pem(&self) -> String {
         self.running.authority.pem()
     }
@@ -170,9 +180,13 @@ impl DevCloud {
             Some(Bearer(token)) => serde_json::json!({"token": token}),
             None => serde_json::json!({}),
         };
+        let authority = match self.running.kubernetes_tls {
+            true => format!("\n    certificate-authority-data: {}", encoding::base64(self.ca_pem().as_bytes())),
+            false => String::new(),
+        };
         format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: devcloud\nclusters:\n- name: devcloud\n  cluster:\n    \
-             server: {}\nusers:\n- name: devcloud\n  user: {user}\ncontexts:\n- name: devcloud\n  context:\n    \
+             server: {}{authority}\nusers:\n- name: devcloud\n  user: {user}\ncontexts:\n- name: devcloud\n  context:\n    \
              cluster: devcloud\n    user: devcloud\n",
             self.kubernetes_url()
         )

@@ -25,6 +25,12 @@ struct Cli {
     /// Port of the Kubernetes API.
     #[arg(long, default_value_t = 0)]
     kubernetes_port: u16,
+    /// Serve the Kubernetes API over TLS.
+    #[arg(long)]
+    kubernetes_tls: bool,
+    /// Certificates with RSA keys, as AWS has them.
+    #[arg(long)]
+    rsa_certificates: bool,
     /// Address of the Pod Identity agent, where it is another one.
     #[arg(long)]
     agent_address: Option<IpAddr>,
@@ -63,6 +69,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         kubernetes_port: cli.kubernetes_port,
         agent_port: cli.agent_port,
         tls_port: cli.tls_port,
+        kubernetes_tls: cli.kubernetes_tls,
+        rsa_certificates: cli.rsa_certificates,
         issuer: cli.issuer,
         account: cli.account,
     })

@@ -17,6 +17,10 @@ pub struct Options {
     pub agent_port: u16,
     /// AWS services over TLS, for clients that insist on the real host names.
     pub tls_port: u16,
+    /// Whether the Kubernetes API is served over TLS too.
+    pub kubernetes_tls: bool,
+    /// Whether certificates have RSA keys of 2,048 bits, as AWS's have, instead of P-256, which are made faster.
+    pub rsa_certificates: bool,
     /// Issuer of the cluster's tokens; `None` takes [`DEFAULT_ISSUER`].
     pub issuer: Option<String>,
     /// The account of secrets, parameters and the admin identity.
@@ -35,6 +39,8 @@ impl Default for Options {
             kubernetes_port: 0,
             agent_port: 0,
             tls_port: 0,
+            kubernetes_tls: false,
+            rsa_certificates: false,
             issuer: None,
             account: "111122223333".into(),
         }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256,
 };
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::{default_provider, sign::any_supported_type};
@@ -31,19 +31,23 @@ const HOSTS: [&str; 7] = [
 /// Signs certificates, once for each host.
 pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
+    /// Of all hosts, so that no handshake waits while one is made.
+    key: KeyPair,
     /// Given to clients that name no host.
     address: IpAddr,
     made: Mutex<HashMap<String, Arc<CertifiedKey>>>,
 }
 
 impl Authority {
-    pub fn new(address: IpAddr) -> Result<Self, rcgen::Error> {
+    pub fn new(address: IpAddr, rsa: bool) -> Result<Self, rcgen::Error> {
+        let algorithm = if rsa { &PKCS_RSA_SHA256 } else { &PKCS_ECDSA_P256_SHA256 };
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, "devcloud test authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         Ok(Self {
-            issuer: CertifiedIssuer::self_signed(params, KeyPair::generate()?)?,
+            issuer: CertifiedIssuer::self_signed(params, KeyPair::generate_for(algorithm)?)?,
+            key: KeyPair::generate_for(algorithm)?,
             address,
             made: Mutex::default(),
         })
@@ -68,9 +72,8 @@ impl Authority {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
-        let pair = KeyPair::generate().ok()?;
-        let certificate = params.signed_by(&pair, &self.issuer).ok()?;
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(pair.serialize_der()));
+        let certificate = params.signed_by(&self.key, &self.issuer).ok()?;
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.serialize_der()));
         Some(CertifiedKey::new(vec![certificate.der().clone()], any_supported_type(&key).ok()?))
     }
 }
@@ -111,6 +114,8 @@ fn is_ours(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use rustls::SignatureScheme;
+
     use super::*;
 
     #[test]
@@ -125,8 +130,12 @@ mod tests {
 
     #[test]
     fn the_authority_and_a_certificate_can_be_made() {
-        let authority = Authority::new(IpAddr::from([127, 0, 0, 1])).expect("an authority");
-        assert!(authority.pem().starts_with("-----BEGIN CERTIFICATE-----"));
-        authority.make(vec!["sts.eu-west-1.amazonaws.com".into()]).expect("a certificate");
+        for (rsa, scheme) in [(false, SignatureScheme::ECDSA_NISTP256_SHA256), (true, SignatureScheme::RSA_PSS_SHA256)]
+        {
+            let authority = Authority::new(IpAddr::from([127, 0, 0, 1]), rsa).expect("an authority");
+            assert!(authority.pem().starts_with("-----BEGIN CERTIFICATE-----"));
+            let made = authority.make(vec!["sts.eu-west-1.amazonaws.com".into()]).expect("a certificate");
+            assert!(made.key.choose_scheme(&[scheme]).is_some());
+        }
     }
 }

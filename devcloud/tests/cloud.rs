@@ -1,12 +1,17 @@
 //! A cloud on real sockets: what a client sees of faults, latency and the end.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use devcloud::{DevCloud, Fault, FaultKind, Options, Role, TokenOptions};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
 const ROLE: &str = "arn:aws:iam::111122223333:role/web";
 
@@ -74,6 +79,28 @@ async fn a_pods_token_is_worth_keys_at_sts_and_at_the_agent() {
     assert_eq!(calls[0].subject.as_deref(), Some(ROLE));
     assert_eq!(calls[2].code.as_deref(), Some("InvalidTokenException"));
     assert_eq!(calls[2].subject.as_deref(), Some("shop/web"));
+}
+
+#[tokio::test]
+async fn the_kubernetes_api_can_be_served_over_tls_and_certificates_can_have_rsa_keys() {
+    let options = Options { kubernetes_tls: true, rsa_certificates: true, ..Options::default() };
+    let cloud = DevCloud::start(options).await.expect("started");
+    let mut roots = RootCertStore::empty();
+    let authority = CertificateDer::from_pem_slice(cloud.ca_pem().as_bytes()).expect("a certificate");
+    roots.add(authority).expect("an authority");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("known");
+    let config = config.with_root_certificates(roots).with_no_client_auth();
+    let address = cloud.kubernetes_address();
+    let stream = TcpStream::connect(address).await.expect("connected");
+    let tls = TlsConnector::from(Arc::new(config));
+    let mut stream = tls.connect(ServerName::from(address.ip()), stream).await.expect("shaken hands");
+    stream.write_all(b"GET /version HTTP/1.1\r\nhost: api\r\nconnection: close\r\n\r\n").await.expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("read");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert_eq!(cloud.kubernetes_url(), format!("https://{address}"));
+    assert!(cloud.kubeconfig().contains("certificate-authority-data: "));
 }
 
 #[tokio::test]

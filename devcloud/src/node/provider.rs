@@ -41,12 +41,27 @@ impl Provider {
     ) -> io::Result<Self> {
         let kubeconfig = node.scratch().join("kubeconfig");
         std::fs::write(&kubeconfig, cloud.kubeconfig())?;
+        let (aws, kubeconfig) = (cloud.aws_url(), kubeconfig.to_string_lossy());
+        let cloud = [("AWS_ENDPOINT_URL", aws.as_str()), ("KUBECONFIG", &kubeconfig)];
+        Self::start_without_cloud(binary, arguments, node, socket, &[&cloud, environment].concat())
+    }
+
+    /// Starts `binary` with nothing in its environment but `PATH` and what is given, for a world in which it finds AWS and
+    /// Kubernetes by itself.
+    ///
+    /// # Errors
+    /// Where it cannot be started at all.
+    pub fn start_without_cloud<S: AsRef<OsStr>>(
+        binary: &Path,
+        arguments: &[S],
+        node: &Node,
+        socket: &str,
+        environment: &[(&str, &str)],
+    ) -> io::Result<Self> {
         let mut child = Command::new(binary)
             .args(arguments)
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("AWS_ENDPOINT_URL", cloud.aws_url())
-            .env("KUBECONFIG", &kubeconfig)
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
