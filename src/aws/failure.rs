@@ -46,7 +46,7 @@ where
             (Reason::TlsFailed, problem)
         }
         SdkError::DispatchFailure(failure) if failure.is_timeout() => {
-            (Reason::AwsTimeout, "no connection to AWS in time; check the node's route, VPC endpoints and proxy")
+            (Reason::AwsTimeout, "no connection to AWS in time; check the node's DNS, route, VPC endpoints and proxy")
         }
         SdkError::DispatchFailure(failure) if failure.is_io() => {
             (Reason::AwsUnavailable, "no connection to AWS; check the node's DNS, route, VPC endpoints and proxy")

@@ -29,6 +29,8 @@ use crate::volume::Volumes;
 
 /// A node has as many cores as it likes; this process needs two.
 const THREADS: usize = 2;
+/// Names are looked up on threads of their own, and where no name server answers each is held up for many seconds.
+const MOST_LOOKUPS: usize = 64;
 const SWEPT_EVERY: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
@@ -46,7 +48,11 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
     }));
     // Both the SDK and the Kubernetes client take the provider of the process where they are not given one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .max_blocking_threads(MOST_LOOKUPS)
+        .enable_all()
+        .build()?;
     runtime.block_on(serve(settings))
 }
 

@@ -127,7 +127,7 @@ fn name_in(message: &[u8]) -> String {
 }
 
 /// Lets this process, and the providers it starts, ask that server.
-fn use_name_server(scratch: &std::path::Path) {
+pub fn use_name_server(scratch: &std::path::Path) {
     let settings = scratch.join("resolv.conf");
     std::fs::write(&settings, "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n").expect("written");
     let place = std::fs::canonicalize("/etc/resolv.conf").expect("this system resolves names");

@@ -7,7 +7,10 @@ use devcloud::node::{Class, Mount};
 use devcloud::{Fault, FaultKind};
 use tonic::Code;
 
-use crate::support::{ROLE, ROLE_ANNOTATION, World, assert_refused, class, class_of, mount_for, needs_mounts};
+use crate::capture::use_name_server;
+use crate::support::{
+    ROLE, ROLE_ANNOTATION, World, assert_refused, class, class_of, has_own_network, mount_for, needs_mounts,
+};
 
 /// A first mount for a pod with a service account of its own, in a namespace whose pods may read what is below `shop/`.
 fn stranger(world: &World, namespace: &str, number: usize, class: &Class) -> Mount {
@@ -220,4 +223,39 @@ async fn p16_p17_a_refresh_that_fails_keeps_the_files_and_is_not_tried_again_at_
 
 fn modified(volume: &devcloud::node::Volume) -> std::time::SystemTime {
     std::fs::metadata(volume.path()).expect("there").modified().expect("a time")
+}
+
+/// Without a name server, and with one that never answers.
+#[tokio::test]
+async fn f32_names_that_cannot_be_looked_up_end_in_time_and_name_dns() {
+    if !has_own_network() {
+        return;
+    }
+    let scratch = tempfile::tempdir().expect("a directory");
+    use_name_server(scratch.path());
+    let own_hosts = [("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")];
+    let arguments = ["--driver-writes-secrets=true", "--mount-deadline=8s"];
+    let world = Arc::new(World::on(crate::support::cloud().await, &arguments, &own_hosts).await);
+    let class = class_of(&["shop/key"]);
+    assert_refused(world.ask(&class).await, Code::Internal, "AwsUnavailable", &["check the node's DNS"]);
+
+    let _silent = std::net::UdpSocket::bind("127.0.0.1:53").expect("the port is free here");
+    let all: Vec<_> = (0..80)
+        .map(|number| {
+            let (world, mount) = (world.clone(), stranger(&world, "shop", number, &class));
+            tokio::spawn(async move { world.driver.mount(&mount).await })
+        })
+        .collect();
+    for each in all {
+        let status = each.await.expect("ran").expect_err("no name is known");
+        assert_eq!(status.code(), Code::Internal);
+        let text = status.message();
+        assert!(text.contains("check the node's DNS") || text.starts_with("BudgetSpent: "), "{text}");
+    }
+    // What needs no name goes on.
+    let forged =
+        world.cloud.token_with(&world.pod, devcloud::TokenOptions::audience(crate::support::AUDIENCE).forged());
+    let target = world.node.unmounted(&world.pod, "secrets").expect("a directory");
+    let stranger = Mount::new(&world.pod, &class, &target).token(crate::support::AUDIENCE, &forged);
+    assert_refused(world.driver.mount(&stranger).await, Code::Unauthenticated, "TokenInvalid", &[]);
 }
