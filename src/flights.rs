@@ -90,7 +90,6 @@ impl<V: Clone> Place<V> {
     }
 
     /// The right to make the value, unless somebody has it.
-    #[cfg_attr(not(feature = "aws"), expect(dead_code, reason = "only what keeps sessions needs it"))]
     pub fn try_flight(&self) -> Option<Flight<'_>> {
         self.flight.try_lock().ok().map(Flight)
     }

@@ -221,7 +221,8 @@ fn pick(expression: JmesPath, document: &str) -> Option<String> {
     let address = Stored { region: region(), item: Item::Secret(secret) };
     let path: RelativePath = "picked".parse().expect("it is a file name");
     let file = PlannedFile { path: path.clone(), permission: permission(), content: Content::JmesPath(expression) };
-    let object = Object { position: 1, address: address.clone(), standby: None, files: vec![file], refresh_interval: None };
+    let object =
+        Object { position: 1, address: address.clone(), standby: None, files: vec![file], refresh_interval: None };
     let plan = SecretPlan { objects: vec![object], warnings: Vec::new() };
     let value = SecretValue { content: document.to_owned().into(), version: "1".into() };
     let values = [Fetched { address, value: value.into() }];

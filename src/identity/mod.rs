@@ -31,15 +31,11 @@ use tracing::warn;
 use crate::clock::{Instant, WallClock};
 use crate::cluster::{ClusterError, KubernetesApi};
 use crate::config::TokenVerification;
-use crate::flights::Flights;
 use crate::reason::{Explained, Reason};
 use crate::sensitive::ServiceAccountToken;
 
 /// Longest token that is looked at, in bytes. Kubelet's have about 1,100.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
-
-/// More tokens than are proved at one time.
-const MOST_AT_ONCE: usize = 1_024;
 
 /// The pod that a request is for, as its attributes say: unproved.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,8 +93,6 @@ pub struct Identity {
     /// `None` where nothing is proved.
     issuer: Option<String>,
     proofs: Proofs,
-    /// Tokens that somebody is proving. Nothing is kept in the places.
-    proving: Flights<proofs::Digest, ()>,
     /// The node this process runs on: given, or that of the first token that was proved, for kubelet mounts volumes of its
     /// own node's pods only.
     node: OnceLock<String>,
@@ -141,7 +135,7 @@ impl Identity {
             TokenVerification::Jwks | TokenVerification::Off => None,
         };
         let node = expected.node.map_or_else(OnceLock::new, OnceLock::from);
-        Ok(Self { keys, reviews, issuer, proofs: Proofs::default(), proving: Flights::new(MOST_AT_ONCE), node, clock })
+        Ok(Self { keys, reviews, issuer, proofs: Proofs::default(), node, clock })
     }
 
     /// Proves that `token` was issued for `audience` and for exactly this pod.
@@ -166,21 +160,12 @@ impl Identity {
         if let Some(keys) = &self.keys {
             keys.renew(deadline).await;
         }
-        let made_before = || self.proofs.get(&digest).filter(|proof| proof.counts(|id| self.known_key(id)));
-        let proof = match made_before() {
+        let proof = match self.proofs.get(&digest).filter(|proof| proof.counts(|id| self.known_key(id))) {
             Some(proof) => proof,
             None => {
-                // Calls of one pod come together: the API server is asked once for all of them.
-                let place = self.proving.place(digest);
-                let _flight = place.flight().await;
-                match made_before() {
-                    Some(proof) => proof,
-                    None => {
-                        let proof = self.vouch(&token, pod, audience, deadline).await?;
-                        self.proofs.put(digest, proof.clone(), self.clock.unix_seconds());
-                        proof
-                    }
-                }
+                let proof = self.vouch(&token, digest, pod, audience, deadline).await?;
+                self.proofs.put(digest, proof.clone(), self.clock.unix_seconds());
+                proof
             }
         };
         self.check(&proof.claims, pod, audience)?;
@@ -208,6 +193,7 @@ impl Identity {
     async fn vouch(
         &self,
         token: &ServiceAccountToken,
+        digest: proofs::Digest,
         pod: &ClaimedPod,
         audience: &str,
         deadline: Instant,
@@ -228,7 +214,7 @@ impl Identity {
             (Err(error), reviews) => (IdentityError::NoKeys(error), reviews),
         };
         let Some(reviews) = reviews else { return Err(missing) };
-        match reviews.of(token, audience).await {
+        match reviews.of(token, digest, audience).await {
             Ok(Review::Owner(owner)) => {
                 unverified.check_owner(&owner)?;
                 Ok(Proof { claims: Arc::new(unverified), voucher: Voucher::ApiServer(Instant::now()) })

@@ -3,8 +3,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::proofs::Digest;
 use crate::clock::Instant;
 use crate::cluster::{ClusterError, KubernetesApi, TokenOwner};
+use crate::flights::Flights;
 use crate::sensitive::ServiceAccountToken;
 
 /// The pods of a full node pass at once.
@@ -12,10 +14,15 @@ const BURST: u32 = 200;
 /// After that one review in this time: forged tokens with keys of their own invention cost the API server no more.
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// Asks the API server about tokens, within bounds.
+/// More tokens than are reviewed at one time.
+const MOST_AT_ONCE: usize = 1_024;
+
+/// Asks the API server about tokens, within bounds, and once for those who ask about one token together.
 pub struct Reviews {
     cluster: Arc<dyn KubernetesApi>,
     bucket: Mutex<Bucket>,
+    /// By token and audience. A place holds what has come for those who wait at it.
+    asking: Flights<(Digest, String), Option<Result<Review, ClusterError>>>,
 }
 
 /// Reviews that may be made now.
@@ -26,6 +33,7 @@ struct Bucket {
 }
 
 /// What came of it.
+#[derive(Clone)]
 pub enum Review {
     Owner(TokenOwner),
     Refused,
@@ -35,12 +43,42 @@ pub enum Review {
 
 impl Reviews {
     pub fn new(cluster: Arc<dyn KubernetesApi>) -> Self {
-        Self { cluster, bucket: Mutex::new(Bucket { left: BURST, filled: Instant::now() }) }
+        let bucket = Mutex::new(Bucket { left: BURST, filled: Instant::now() });
+        Self { cluster, bucket, asking: Flights::new(MOST_AT_ONCE) }
     }
 
+    /// `digest` is the token's.
+    ///
     /// # Errors
     /// When the API server does not answer, or this provider may not ask.
-    pub async fn of(&self, token: &ServiceAccountToken, audience: &str) -> Result<Review, ClusterError> {
+    pub async fn of(
+        &self,
+        token: &ServiceAccountToken,
+        digest: Digest,
+        audience: &str,
+    ) -> Result<Review, ClusterError> {
+        let key = (digest, audience.to_owned());
+        let place = self.asking.place(key.clone());
+        let (flight, has_come) = match place.try_flight() {
+            Some(flight) => (flight, None),
+            // Whoever was first may have gone away without an answer.
+            None => (place.flight().await, place.value().flatten()),
+        };
+        let result = match has_come {
+            Some(result) => result,
+            None => {
+                place.put(None);
+                let result = self.ask(token, audience).await;
+                place.put(Some(result.clone()));
+                result
+            }
+        };
+        drop(flight);
+        self.asking.leave(&key, place);
+        result
+    }
+
+    async fn ask(&self, token: &ServiceAccountToken, audience: &str) -> Result<Review, ClusterError> {
         if !self.take() {
             return Ok(Review::NotMade);
         }

@@ -539,6 +539,19 @@ async fn f85_calls_of_one_pod_that_come_together_are_one_review() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn f3_calls_with_one_token_of_an_unknown_key_wait_together_for_the_next_read() {
+    let world = World::with(TokenVerification::Jwks).await;
+    let token = Key::new("key-2").token(&claims());
+    world.prove(token.clone()).await.expect_err("reads the set");
+    let began = Instant::now();
+    let calls = (0..20).map(|_| world.prove(token.clone()));
+    for result in futures_util::future::join_all(calls).await {
+        assert_eq!(result.expect_err("unknown"), TokenError::UnknownKey.into());
+    }
+    assert!(began.elapsed() <= Duration::from_secs(11), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn f85_a_review_that_says_anything_else_of_the_owner_is_no_proof() {
     let world = World::with(TokenVerification::TokenReview).await;
     let token = world.key.token(&claims());
