@@ -1,6 +1,7 @@
 //! One mount from end to end: the only place that knows the order of the rooms.
 
 mod answered;
+mod classes;
 mod failing;
 mod request;
 
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use answered::Answered;
+use classes::Classes;
 use failing::Failing;
 
 use crate::clock::{Freshness, Instant};
@@ -33,6 +35,7 @@ pub struct Mounter<P: Provider> {
     limits: Limits,
     /// How old an answer may be that a refresh is served with.
     max_age: Duration,
+    classes: Classes<P::Class>,
     answered: Answered,
     failing: Failing,
 }
@@ -78,7 +81,7 @@ impl<P: Provider> Mounter<P> {
         let Refreshes { max_age, share, pause_after_failure } = refreshes;
         let fetcher = Fetcher::new(provider.backend(), Kept::new(share, max_age), at_once, limits.max_value_bytes);
         let (answered, failing) = (Answered::default(), Failing::new(pause_after_failure));
-        Self { provider, fetcher, identity, writing, limits, max_age, answered, failing }
+        Self { provider, fetcher, identity, writing, limits, max_age, classes: Classes::default(), answered, failing }
     }
 
     /// Wipes what is kept and too old to be used. To be called every few seconds.
@@ -112,7 +115,9 @@ impl<P: Provider> Mounter<P> {
         let since = Instant::now();
         let target = TargetPath::parse(&request.target_path, &request.pod.uid)?;
         record.volume(target.volume());
-        let class = self.provider.parse(&request.parameters, request.default_permission, &self.limits)?;
+        let (parameters, permission) = (&request.parameters, request.default_permission);
+        let read = || self.provider.parse(parameters, permission, &self.limits);
+        let class = self.classes.get(parameters, permission, read)?;
 
         record.enter(Stage::Identity);
         let (audience, token) = request.token(self.provider.audiences(&class))?;
