@@ -1,6 +1,7 @@
 //! All that a scenario needs: the world, and who is to be measured in it.
 
-use crate::command_line::CommandLine;
+use std::path::Path;
+
 use crate::contender::Contender;
 use crate::running::Running;
 use crate::world::World;
@@ -17,18 +18,19 @@ pub struct Bench {
 }
 
 impl Bench {
-    pub async fn new(command_line: &CommandLine) -> anyhow::Result<Self> {
+    /// `ours` and `peer` are binaries; each of `variants` are arguments with which ours is measured once more.
+    pub async fn new(ours: &Path, peer: Option<&Path>, variants: &[String], quick: bool) -> anyhow::Result<Self> {
         let world = World::new().await?;
-        let ours = Contender::ours(&command_line.ours);
-        let peer = command_line.peer.as_deref().map(Contender::peer);
+        let ours = Contender::ours(ours);
+        let peer = peer.map(Contender::peer);
         let mut versions = Vec::new();
         for contender in [Some(&ours), peer.as_ref()].into_iter().flatten() {
-            let version = contender.start(&world).await?.version().await?;
+            let version = Running::start(contender, &world).await?.version().await?;
             versions.push(format!("`{}` is {version}", contender.name));
         }
-        let variants = command_line.variant.iter().map(|arguments| ours.variant(arguments));
+        let variants = variants.iter().map(|arguments| ours.variant(arguments));
         let ours = std::iter::once(ours.clone()).chain(variants).collect();
-        Ok(Self { world, quick: command_line.quick, ours, peer, versions })
+        Ok(Self { world, quick, ours, peer, versions })
     }
 
     /// Who is who.
@@ -59,7 +61,7 @@ impl Bench {
     pub async fn start(&self, contenders: &[Contender]) -> anyhow::Result<Vec<Running>> {
         let mut running = Vec::with_capacity(contenders.len());
         for contender in contenders {
-            running.push(contender.start(&self.world).await?);
+            running.push(Running::start(contender, &self.world).await?);
         }
         Ok(running)
     }

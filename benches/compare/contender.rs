@@ -2,9 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::running::Running;
-use crate::world::World;
-
 #[derive(Clone, Debug)]
 pub struct Contender {
     /// As tables call it.
@@ -38,11 +35,6 @@ impl Contender {
             set.arguments.push(argument.into());
         }
         set
-    }
-
-    /// A fresh process on a fresh node.
-    pub async fn start(&self, world: &World) -> anyhow::Result<Running> {
-        Running::start(self, world).await
     }
 
     /// All arguments for a node.

@@ -53,7 +53,8 @@ fn main() -> ExitCode {
 #[tokio::main(worker_threads = 2)]
 async fn compare(command_line: &CommandLine) -> anyhow::Result<()> {
     allow_many_connections()?;
-    let bench = Bench::new(command_line).await?;
+    let CommandLine { ours, peer, variant, quick, .. } = command_line;
+    let bench = Bench::new(ours, peer.as_deref(), variant, *quick).await?;
     let mut document = command_line.write.as_deref().map(Document::open).transpose()?;
     println!("{}\n", bench.legend());
     for scenario in command_line.scenarios() {

@@ -8,9 +8,9 @@ use jsonwebtoken::{Algorithm, Validation};
 use serde::Deserialize;
 
 use super::ClaimedPod;
+use super::digest::Digest;
 use super::key_set::VerifyingKey;
 use super::principal::VerifiedPod;
-use super::proofs::Digest;
 use crate::cluster::TokenOwner;
 use crate::reason::Reason;
 use crate::sensitive::ServiceAccountToken;

@@ -8,6 +8,7 @@
 //! Not here: what a principal may do (AWS decides), where its token goes next (`credentials`).
 
 mod claims;
+mod digest;
 mod key_set;
 mod keys;
 mod principal;
@@ -22,6 +23,7 @@ pub use principal::{Principal, Scope, VerifiedPod};
 use std::sync::{Arc, OnceLock};
 
 use claims::{Claims, TokenHeader};
+use digest::Digest;
 use key_set::VerifyingKey;
 use keys::{Keys, Patience};
 use proofs::{Proof, Proofs, Voucher};
@@ -151,7 +153,7 @@ impl Identity {
         if token.expose().len() > MAX_TOKEN_BYTES {
             return Err(TokenError::TooLong(token.expose().len()).into());
         }
-        let digest = proofs::digest(&token);
+        let digest = digest::digest(&token);
         if self.keys.is_none() && self.reviews.is_none() {
             let claims = Claims::unverified(&token)?;
             self.check(&claims, pod, audience)?;
@@ -193,7 +195,7 @@ impl Identity {
     async fn vouch(
         &self,
         token: &ServiceAccountToken,
-        digest: proofs::Digest,
+        digest: Digest,
         pod: &ClaimedPod,
         audience: &str,
         deadline: Instant,

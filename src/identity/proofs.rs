@@ -8,24 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::claims::Claims;
+use super::digest::Digest;
 use super::key_set::VerifyingKey;
 use crate::clock::Instant;
-use crate::sensitive::ServiceAccountToken;
 
 /// More than the pods of a node have tokens.
 const MOST_PROOFS: usize = 4_096;
 /// How long the API server's word for a token counts. It also looks whether the pod still exists, which a key does not.
 const REVIEW_COUNTS_FOR: Duration = Duration::from_secs(5 * 60);
-
-/// SHA-256 of a token.
-pub type Digest = [u8; 32];
-
-pub fn digest(token: &ServiceAccountToken) -> Digest {
-    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, token.expose().as_bytes());
-    let mut digest = Digest::default();
-    digest.copy_from_slice(hash.as_ref());
-    digest
-}
 
 /// Who vouched for a token.
 #[derive(Clone)]

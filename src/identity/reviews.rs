@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::proofs::Digest;
+use super::digest::Digest;
 use crate::clock::Instant;
 use crate::cluster::{ClusterError, KubernetesApi, TokenOwner};
 use crate::flights::Flights;

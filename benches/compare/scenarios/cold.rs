@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::bench::Bench;
 use crate::row::{Row, turns};
+use crate::running::Running;
 use crate::table::Table;
 use crate::world::class_of;
 
@@ -42,7 +43,7 @@ async fn in_a_fresh_process(bench: &Bench) -> anyhow::Result<Row> {
     world.set_latency(Duration::from_millis(30), Duration::ZERO);
     let mut row = Row::new(case(20, 30, 0) + ", a process's first");
     for contender in turns(&bench.contenders(), bench.rounds(5, 2)) {
-        let running = contender.start(world).await?;
+        let running = Running::start(contender, world).await?;
         let guests = world.strangers(1, &class_of(20), &running.node)?;
         row.add(&running.name, running.one_by_one(world, &guests, PAUSE).await?);
     }

@@ -34,13 +34,13 @@ async fn storms(bench: &Bench, case: &str, class: &Class) -> anyhow::Result<[Row
     let mut first = Row::new(format!("{case}, first storm"));
     let mut next = Row::new(format!("{case}, next storm"));
     for contender in turns(&bench.fair_contenders(), bench.rounds(3, 1)) {
-        let running = contender.start(&bench.world).await?;
+        let running = Running::start(contender, &bench.world).await?;
         first.add(&running.name, storm(&bench.world, &running, class).await?);
         next.add(&running.name, storm(&bench.world, &running, class).await?);
     }
     // Once: it waits for most of the time, and waiting does not vary.
     if let Some(peer) = bench.peer().filter(|_| !bench.quick) {
-        let running = peer.start(&bench.world).await?;
+        let running = Running::start(peer, &bench.world).await?;
         first.add(&running.name, storm(&bench.world, &running, class).await?);
     }
     Ok([first, next])
