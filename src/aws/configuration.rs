@@ -19,6 +19,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use super::bounded::Bounded;
+use super::names::Names;
 
 /// Variables that the SDK reads endpoints from, for the services that are called.
 /// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>
@@ -128,9 +129,10 @@ fn check_endpoint(value: &str) -> Result<(), &'static str> {
 
 /// One for the process: clients of all Regions and roles share its connections. Honours `HTTPS_PROXY` and `NO_PROXY`.
 fn http_client(tls_context: TlsContext, connections: usize) -> SharedHttpClient {
+    let names = Names::new();
     let client = Builder::new().build_with_connector_fn(move |settings, components| {
         let sleep = components.and_then(|components| components.sleep_impl());
-        connector(settings.cloned(), sleep, &tls_context, connections)
+        connector(settings.cloned(), sleep, &tls_context, connections, names.clone())
     });
     SharedHttpClient::new(Bounded(client))
 }
@@ -141,12 +143,13 @@ pub(super) fn connector(
     sleep: Option<SharedAsyncSleep>,
     tls_context: &TlsContext,
     connections: usize,
+    names: Names,
 ) -> Connector {
     let mut connector = Connector::builder().proxy_config(ProxyConfig::from_env()).pool_max_idle_per_host(connections);
     connector.set_connector_settings(settings);
     connector.set_sleep_impl(sleep);
     let tls_provider = tls::Provider::Rustls(CryptoMode::AwsLc);
-    connector.tls_provider(tls_provider).tls_context(tls_context.clone()).build()
+    connector.tls_provider(tls_provider).tls_context(tls_context.clone()).build_with_resolver(names)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use http_body_util::{BodyExt as _, Limited};
 
 use super::configuration::{connector, tls_context};
+use super::names::Names;
 use super::transport_problem;
 
 const TIME_OUT: Duration = Duration::from_secs(5);
@@ -25,7 +26,7 @@ impl Document {
     /// # Errors
     /// Authorities that cannot be read.
     pub fn at(url: &str) -> anyhow::Result<Self> {
-        Ok(Self { url: url.to_owned(), connector: connector(None, None, &tls_context()?, 1) })
+        Ok(Self { url: url.to_owned(), connector: connector(None, None, &tls_context()?, 1, Names::new()) })
     }
 
     pub fn url(&self) -> &str {

@@ -5,6 +5,7 @@ mod clients;
 mod configuration;
 mod document;
 mod failure;
+mod names;
 
 pub use clients::{Clients, TENANTS};
 pub use configuration::configuration;
