@@ -16,9 +16,10 @@ const FOR_EACH_FREE: usize = 4;
 /// The turns of all endpoints, by what tells endpoints apart.
 pub struct Turns<K: Clone + Eq + Hash>(Arc<Mutex<HashMap<K, Line<K>>>>);
 
-/// The right to use an endpoint, until it is dropped. It passes on also when whoever waits for it has gone away.
+/// The right to use an endpoint, until it is dropped.
 pub struct Turn<K: Clone + Eq + Hash> {
-    turns: Turns<K>,
+    /// `None` for one that nobody took: it was given back where it was offered.
+    turns: Option<Turns<K>>,
     endpoint: K,
     namespace: Arc<str>,
 }
@@ -59,17 +60,18 @@ impl<K: Clone + Eq + Hash> Turns<K> {
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut lines);
         let Some(line) = lines.get_mut(endpoint) else { return };
-        let mut not_wanted = Vec::new();
         while let Some((namespace, sender)) = line.next() {
-            let turn = Turn { turns: self.clone(), endpoint: endpoint.clone(), namespace };
-            not_wanted.extend(sender.send(turn).err());
+            let turn = Turn { turns: Some(self.clone()), endpoint: endpoint.clone(), namespace };
+            // Whoever has gone away is passed over here and not by dropping the turn: that would serve the next from within, and
+            // a driver that goes away leaves thousands behind.
+            if let Err(mut turn) = sender.send(turn) {
+                turn.turns = None;
+                line.leave(&turn.namespace);
+            }
         }
         if line.taken == 0 {
             lines.remove(endpoint);
         }
-        // They go back into the lines, which are ours until here.
-        drop(lines);
-        drop(not_wanted);
     }
 }
 
@@ -81,7 +83,8 @@ impl<K: Clone + Eq + Hash> Clone for Turns<K> {
 
 impl<K: Clone + Eq + Hash> Drop for Turn<K> {
     fn drop(&mut self) {
-        self.turns.change(&self.endpoint, |lines| {
+        let Some(turns) = &self.turns else { return };
+        turns.change(&self.endpoint, |lines| {
             if let Some(line) = lines.get_mut(&self.endpoint) {
                 line.leave(&self.namespace);
             }
@@ -215,6 +218,18 @@ mod tests {
         }
         assert_eq!(order, ["a", "a", "b", "c", "a", "b"]);
         assert!(world.turns.0.lock().expect("unpoisoned").is_empty(), "nothing stays of an endpoint that nobody uses");
+    }
+
+    #[tokio::test]
+    async fn f41_a_driver_that_goes_away_leaves_nothing_behind_however_many_wait() {
+        let mut world = World::new(2);
+        for _ in 0..100_000 {
+            world.come("shop");
+        }
+        world.look().await;
+        world.waiting.clear();
+        world.served.clear();
+        assert!(world.turns.0.lock().expect("unpoisoned").is_empty());
     }
 
     #[derive(Debug, Clone)]

@@ -3,14 +3,13 @@
 //! a storm.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{MountError, MountRequest};
 use crate::clock::Instant;
 use crate::random;
-use crate::reason::{Explained as _, Reason, chain};
+use crate::reason::{Explained, Reason, chain};
 use crate::volume::TargetPath;
 
 /// How many times the first pause the longest is.
@@ -29,8 +28,21 @@ struct Failure {
     asked: u64,
     times: u32,
     until: Instant,
+    error: Remembered,
+}
+
+/// An error of late, in its own words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct Remembered {
     reason: Reason,
     text: String,
+}
+
+impl Explained for Remembered {
+    fn reason(&self) -> Reason {
+        self.reason
+    }
 }
 
 impl Failing {
@@ -40,44 +52,42 @@ impl Failing {
         Self { failures: Mutex::default(), first_pause, hasher: RandomState::new() }
     }
 
-    /// Refreshes a volume, unless the same has failed of late.
+    /// Refreshes a volume, unless the same has failed of late. `demands` is everything that is asked for and with: whoever has
+    /// corrected it is not to wait.
     ///
     /// # Errors
     /// That of the refresh, or of the one before.
-    pub async fn refresh<T>(
+    pub async fn refresh<T, E: Explained + From<Remembered>>(
         &self,
         target: &TargetPath,
-        request: &MountRequest,
-        refresh: impl Future<Output = Result<T, MountError>>,
-    ) -> Result<T, MountError> {
-        // Whoever has corrected the class is not to wait.
-        let asked = self.hasher.hash_one(request.demands());
+        demands: impl Hash,
+        refresh: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let asked = self.hasher.hash_one(demands);
         if let Some(error) = self.remembered(target, asked) {
-            return Err(error);
+            return Err(error.into());
         }
         let result = refresh.await;
         match &result {
             Ok(_) => drop(self.failures().remove(target)),
-            Err(error) => self.note(target, asked, error),
+            Err(error) => self.note(target, asked, Remembered { reason: error.reason(), text: chain(error) }),
         }
         result
     }
 
-    fn remembered(&self, target: &TargetPath, asked: u64) -> Option<MountError> {
+    fn remembered(&self, target: &TargetPath, asked: u64) -> Option<Remembered> {
         let failures = self.failures();
-        let failure =
-            failures.get(target).filter(|failure| failure.asked == asked && failure.until > Instant::now())?;
-        Some(MountError::Remembered { reason: failure.reason, text: failure.text.clone() })
+        let failure = failures.get(target)?;
+        (failure.asked == asked && failure.until > Instant::now()).then(|| failure.error.clone())
     }
 
-    fn note(&self, target: &TargetPath, asked: u64, error: &MountError) {
+    fn note(&self, target: &TargetPath, asked: u64, error: Remembered) {
         let mut failures = self.failures();
         let times = failures.get(target).filter(|failure| failure.asked == asked).map_or(0, |failure| failure.times);
         let longest = self.first_pause * LONGEST;
         let pause = self.first_pause * 2_u32.saturating_pow(times).min(LONGEST);
         let until = Instant::now() + random::jittered(pause).min(longest);
-        let failure = Failure { asked, times: times + 1, until, reason: error.reason(), text: chain(error) };
-        failures.insert(target.clone(), failure);
+        failures.insert(target.clone(), Failure { asked, times: times + 1, until, error });
         if failures.len() > REMEMBERED {
             let first = failures.iter().min_by_key(|(_, failure)| failure.until).map(|(target, _)| target.clone());
             first.and_then(|first| failures.remove(&first));
@@ -95,12 +105,21 @@ mod tests {
 
     const FIRST_PAUSE: Duration = Duration::from_secs(30);
 
-    fn request(region: &str) -> MountRequest {
-        let attributes = serde_json::json!({
-            "csi.storage.k8s.io/pod.name": "web", "csi.storage.k8s.io/pod.namespace": "shop",
-            "csi.storage.k8s.io/pod.uid": "1", "csi.storage.k8s.io/serviceAccount.name": "web", "region": region,
-        });
-        MountRequest::parse(&attributes.to_string(), "", "420", String::new()).expect("valid")
+    #[derive(Debug, thiserror::Error)]
+    enum Error {
+        #[error("AWS is gone")]
+        Gone,
+        #[error(transparent)]
+        Remembered(#[from] Remembered),
+    }
+
+    impl Explained for Error {
+        fn reason(&self) -> Reason {
+            match self {
+                Self::Gone => Reason::AwsUnavailable,
+                Self::Remembered(error) => error.reason(),
+            }
+        }
     }
 
     fn target(number: usize) -> TargetPath {
@@ -109,11 +128,11 @@ mod tests {
     }
 
     /// Whether the volume was tried, and what the caller is told.
-    async fn refresh(failing: &Failing, target: &TargetPath, request: &MountRequest, fails: bool) -> (bool, String) {
+    async fn refresh(failing: &Failing, target: &TargetPath, demands: &str, fails: bool) -> (bool, String) {
         let mut tried = false;
-        let result = failing.refresh(target, request, async {
+        let result = failing.refresh(target, demands, async {
             tried = true;
-            if fails { Err(MountError::ShuttingDown) } else { Ok(()) }
+            if fails { Err(Error::Gone) } else { Ok(()) }
         });
         let result = result.await;
         let told = result.map_or_else(|error| format!("{}: {}", error.reason(), chain(&error)), |()| "fine".into());
@@ -122,15 +141,15 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn p17_f77_an_outage_of_an_hour_is_asked_about_a_few_times_and_all_say_the_same() {
-        let (failing, request) = (Failing::new(FIRST_PAUSE), request("eu-west-1"));
+        let failing = Failing::new(FIRST_PAUSE);
         let targets: Vec<_> = (0..110).map(target).collect();
         let mut tried = vec![0; targets.len()];
         let began = Instant::now();
         while began.elapsed() < Duration::from_secs(3_600) {
             for (target, tried) in targets.iter().zip(&mut tried) {
-                let (was_tried, told) = refresh(&failing, target, &request, true).await;
+                let (was_tried, told) = refresh(&failing, target, "these", true).await;
                 *tried += usize::from(was_tried);
-                assert!(told.starts_with("ShuttingDown: "), "{told}");
+                assert!(told.starts_with("AwsUnavailable: AWS is gone"), "{told}");
             }
             if began.elapsed() == Duration::from_secs(600) {
                 assert!(tried.iter().all(|tried| (4..=6).contains(tried)), "in ten minutes: {tried:?}");
@@ -144,7 +163,7 @@ mod tests {
         for _ in 0..=30 {
             let mut now = 0;
             for target in &targets {
-                now += usize::from(refresh(&failing, target, &request, false).await.1 == "fine");
+                now += usize::from(refresh(&failing, target, "these", false).await.1 == "fine");
             }
             back.push(now);
             tokio::time::advance(Duration::from_secs(10)).await;
@@ -158,23 +177,23 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn whoever_asks_for_something_else_does_not_wait_and_success_starts_anew() {
         let (failing, target) = (Failing::new(FIRST_PAUSE), target(0));
-        assert!(refresh(&failing, &target, &request("eu-west-1"), true).await.0);
-        assert!(!refresh(&failing, &target, &request("eu-west-1"), true).await.0);
-        assert!(refresh(&failing, &target, &request("eu-west-2"), true).await.0);
-        assert_eq!(refresh(&failing, &target, &request("eu-west-1"), false).await, (true, "fine".into()));
+        assert!(refresh(&failing, &target, "these", true).await.0);
+        assert!(!refresh(&failing, &target, "these", true).await.0);
+        assert!(refresh(&failing, &target, "those", true).await.0);
+        assert_eq!(refresh(&failing, &target, "these", false).await, (true, "fine".into()));
         // As after a first failure.
         for _ in 0..5 {
-            assert!(refresh(&failing, &target, &request("eu-west-1"), true).await.0);
+            assert!(refresh(&failing, &target, "these", true).await.0);
             tokio::time::advance(FIRST_PAUSE * 5 / 4).await;
-            refresh(&failing, &target, &request("eu-west-1"), false).await;
+            refresh(&failing, &target, "these", false).await;
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn it_is_bounded() {
-        let (failing, request) = (Failing::new(FIRST_PAUSE), request("eu-west-1"));
+        let failing = Failing::new(FIRST_PAUSE);
         for number in 0..REMEMBERED + 10 {
-            refresh(&failing, &target(number), &request, true).await;
+            refresh(&failing, &target(number), "these", true).await;
         }
         assert_eq!(failing.failures().len(), REMEMBERED);
     }

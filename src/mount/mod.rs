@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use answered::Answered;
 use classes::Classes;
-use failing::Failing;
+use failing::{Failing, Remembered};
 
 use crate::clock::{Freshness, Instant};
 use crate::config::Limits;
@@ -100,7 +100,7 @@ impl<P: Provider> Mounter<P> {
         let result = time.bound(&record, self.run(request, time, &record)).await;
         match &result {
             Ok((_, outcome)) => record.finish(*outcome),
-            Err(error @ MountError::Remembered { .. }) => record.fail_again(error.reason()),
+            Err(MountError::Remembered(error)) => record.fail_again(error.reason()),
             Err(error) => record.fail(error.reason(), &chain(error)),
         }
         result.map(|(mounted, _)| mounted)
@@ -143,8 +143,10 @@ impl<P: Provider> Mounter<P> {
 
         let demand = Demand { since, max_age: is_refresh.then_some(self.max_age), deadline: time.deadline };
         let files = self.files(&plan, &credentials, principal.namespace(), demand, record);
-        let files = match is_refresh {
-            true => self.failing.refresh(&target, &request, time.bound(record, files)).await?,
+        // What is not there must not be waited for. Where the driver writes, only it knows whether the files are.
+        let has_files = if volume.is_some() { is_written } else { is_refresh };
+        let files = match has_files {
+            true => self.failing.refresh(&target, request.demands(), time.bound(record, files)).await?,
             false => files.await?,
         };
 
@@ -221,9 +223,8 @@ pub enum MountError {
     Volume(#[from] VolumeError),
     #[error("the mount was not done within its {:.1} s, which went by while {stage}; look at what that waits for, or raise --mount-deadline", budget.as_secs_f32())]
     BudgetSpent { stage: Stage, budget: Duration },
-    /// A refresh that failed of late, in its own words.
-    #[error("{text}")]
-    Remembered { reason: Reason, text: String },
+    #[error(transparent)]
+    Remembered(#[from] Remembered),
     #[error("the provider on this node is shutting down; kubelet tries again, and its successor serves")]
     ShuttingDown,
 }
@@ -239,7 +240,7 @@ impl Explained for MountError {
             Self::Render(error) => error.reason(),
             Self::Volume(error) => error.reason(),
             Self::BudgetSpent { .. } => Reason::BudgetSpent,
-            Self::Remembered { reason, .. } => *reason,
+            Self::Remembered(error) => error.reason(),
             Self::ShuttingDown => Reason::ShuttingDown,
         }
     }

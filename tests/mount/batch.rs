@@ -1,6 +1,6 @@
 //! Many secrets with one call, where the operator and the role allow it.
 
-use devcloud::{Fault, Role};
+use devcloud::{Fault, FaultKind, Role};
 use tonic::Code;
 
 use crate::support::{ROLE, World, assert_refused, class, class_of};
@@ -79,4 +79,37 @@ async fn a_batch_that_is_throttled_is_no_reason_to_wait() {
     world.cloud.inject(Fault::error("BatchGetSecretValue", 400, "ThrottlingException", "Rate exceeded"));
     world.ask(&of(&names)).await.expect("served");
     assert_eq!(world.cloud.count("GetSecretValue"), 5);
+}
+
+#[tokio::test]
+async fn a43_an_answer_to_a_batch_that_is_none_is_not_taken() {
+    let (world, names) = world(3).await;
+    let raw =
+        |body: String| FaultKind::RawResponse { status: 200, body, content_type: "application/x-amz-json-1.1".into() };
+    let entry = |name: &str, stage: &str| {
+        format!(
+            r#"{{"ARN":"arn:aws:secretsmanager:eu-west-1:111122223333:secret:{name}-AbCdEf","VersionId":"{}",
+            "SecretString":"hunter2","VersionStages":["{stage}"]}}"#,
+            "1".repeat(32)
+        )
+    };
+    let values = |entries: &[String]| raw(format!(r#"{{"SecretValues":[{}]}}"#, entries.join(",")));
+    for kind in [
+        raw("{}".into()),
+        raw("{".into()),
+        raw(format!(r#"{{"NextToken":"{}"}}"#, "x".repeat(9 << 20))),
+        raw(r#"{"SecretValues":[],"NextToken":"again"}"#.into()),
+        values(&[entry("shop/other", "AWSCURRENT"), entry("shop/0", "AWSPREVIOUS"), entry("shop/00", "AWSCURRENT")]),
+        FaultKind::TruncateAfter(100),
+        FaultKind::Reset,
+    ] {
+        let told = format!("{kind:?}").chars().take(80).collect::<String>();
+        world.cloud.inject(Fault::on("BatchGetSecretValue", kind).times(1));
+        let answer =
+            world.ask_as(&world.newcomer(), &of(&names)).await.unwrap_or_else(|status| panic!("{told}: {status:?}"));
+        for file in &answer.files {
+            assert_eq!(file.path.replace('_', "/").as_bytes(), file.contents, "{told}");
+        }
+        world.cloud.clear_faults();
+    }
 }

@@ -221,6 +221,23 @@ async fn p16_p17_a_refresh_that_fails_keeps_the_files_and_is_not_tried_again_at_
     assert_eq!(volume.files().expect("readable").len(), 1);
 }
 
+/// Its pod cannot start without them.
+#[tokio::test]
+async fn p16_a_volume_that_has_lost_its_files_is_not_left_alone() {
+    needs_mounts!();
+    let world = World::with(&["--failed-refresh-pause=1h"]).await;
+    world.cloud.put_secret("eu-west-1", "shop/a", "a");
+    let (class, volume) = (class_of(&["shop/a"]), world.publish());
+    world.mount(&class, &volume).await.expect("mounted");
+    volume.unmount().expect("unmounted");
+    volume.mount_again().expect("mounted");
+    world.cloud.inject(Fault::error("GetSecretValue", 500, "InternalServiceError", "x"));
+    world.mount(&class, &volume).await.expect_err("AWS fails");
+    world.cloud.clear_faults();
+    world.mount(&class, &volume).await.expect("tried at once");
+    assert_eq!(volume.files().expect("readable").len(), 1);
+}
+
 fn modified(volume: &devcloud::node::Volume) -> std::time::SystemTime {
     std::fs::metadata(volume.path()).expect("there").modified().expect("a time")
 }
