@@ -57,7 +57,6 @@ impl Sample {
     }
 
     /// Divides what was counted for all mounts; the time is that of one already.
-    #[allow(clippy::cast_precision_loss, reason = "a few mounts")]
     pub fn per_mount(mut self) -> Self {
         let mounts = self.mounts.max(1) as f64;
         self.cpu = self.cpu.map(|cpu| cpu.div_f64(mounts));

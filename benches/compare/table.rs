@@ -135,7 +135,6 @@ fn milliseconds(time: Option<Duration>) -> String {
     }
 }
 
-#[allow(clippy::cast_precision_loss, reason = "the memory of a process")]
 fn mebibytes(sample: &Sample) -> f64 {
     sample.memory as f64 / 1024.0
 }

@@ -10,7 +10,6 @@ impl Lot {
     }
 
     /// Whether the next draw falls into this share of all, from 0 to 1.
-    #[allow(clippy::cast_precision_loss, reason = "53 bits are what a float holds")]
     pub fn falls_into(&mut self, share: f64) -> bool {
         ((self.next() >> 11) as f64) < share * (1_u64 << 53) as f64
     }

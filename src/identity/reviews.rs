@@ -21,8 +21,8 @@ const MOST_AT_ONCE: usize = 1_024;
 pub struct Reviews {
     cluster: Arc<dyn KubernetesApi>,
     bucket: Mutex<Bucket>,
-    /// By token and audience. A place holds what has come for those who wait at it.
-    asking: Flights<(Digest, String), Option<Result<Review, ClusterError>>>,
+    /// By token and audience. A place holds what has come for those who wait at it, and when it came.
+    asking: Flights<(Digest, String), (Result<Review, ClusterError>, Instant)>,
 }
 
 /// Reviews that may be made now.
@@ -57,19 +57,19 @@ impl Reviews {
         digest: Digest,
         audience: &str,
     ) -> Result<Review, ClusterError> {
-        let key = (digest, audience.to_owned());
+        let (key, came) = ((digest, audience.to_owned()), Instant::now());
         let place = self.asking.place(key.clone());
-        let (flight, has_come) = match place.try_flight() {
-            Some(flight) => (flight, None),
-            // Whoever was first may have gone away without an answer.
-            None => (place.flight().await, place.value().flatten()),
+        let (flight, first) = match place.try_flight() {
+            Some(flight) => (flight, true),
+            None => (place.flight().await, false),
         };
+        // Only for those who have waited: whoever was first may also have gone away without an answer.
+        let has_come = place.value().filter(|(_, at)| !first && *at >= came);
         let result = match has_come {
-            Some(result) => result,
+            Some((result, _)) => result,
             None => {
-                place.put(None);
                 let result = self.ask(token, audience).await;
-                place.put(Some(result.clone()));
+                place.put((result.clone(), Instant::now()));
                 result
             }
         };

@@ -19,14 +19,49 @@ pub struct CallsAtOnce {
     pub of_a_mount: usize,
 }
 
+/// The endpoints of a backend, for all mounts.
+pub struct Endpoints<B: SecretBackend> {
+    backend: Arc<B>,
+    turns: Turns<B::Endpoint>,
+    at_once: CallsAtOnce,
+}
+
+impl<B: SecretBackend> Endpoints<B> {
+    pub fn new(backend: Arc<B>, at_once: CallsAtOnce) -> Self {
+        Self { backend, turns: Turns::new(), at_once }
+    }
+
+    /// As few calls as possible that read some addresses of one place.
+    pub fn calls(&self, addresses: Vec<B::Address>) -> Vec<Vec<B::Address>> {
+        self.backend.calls(addresses)
+    }
+
+    /// Makes a call when it is the namespace's turn.
+    async fn call(
+        &self,
+        namespace: &Arc<str>,
+        credentials: &B::Credentials,
+        call: &[B::Address],
+    ) -> Vec<Option<Result<SecretValue, FetchError>>> {
+        let Some(first) = call.first() else { return Vec::new() };
+        let (endpoint, fewer) = self.backend.endpoint(credentials, first);
+        let most = self.at_once.of_an_endpoint;
+        let _turn = self.turns.take(endpoint, fewer.map_or(most, |fewer| fewer.min(most)), namespace).await;
+        let answers = self.backend.read(credentials, call).await;
+        // A moment for the connection to come back to its pool: whose turn is next would not find it there and open another.
+        for _ in 0..3 {
+            tokio::task::yield_now().await;
+        }
+        answers
+    }
+}
+
 /// What the calls of one mount in one place share.
 pub struct Access<'a, S: CredentialSource, B: SecretBackend> {
     source: &'a S,
     place: S::Place,
-    backend: &'a B,
+    endpoints: &'a Endpoints<B>,
     namespace: Arc<str>,
-    turns: &'a Turns<B::Endpoint>,
-    at_once: CallsAtOnce,
     permits: Semaphore,
     reader: Once<Arc<S::Reader>>,
     credentials: Once<S::Credentials>,
@@ -34,17 +69,9 @@ pub struct Access<'a, S: CredentialSource, B: SecretBackend> {
 
 impl<'a, S: CredentialSource, B: SecretBackend<Credentials = S::Credentials>> Access<'a, S, B> {
     /// The calls count as `namespace`'s.
-    pub fn new(
-        source: &'a S,
-        place: S::Place,
-        backend: &'a B,
-        namespace: Arc<str>,
-        turns: &'a Turns<B::Endpoint>,
-        at_once: CallsAtOnce,
-    ) -> Self {
-        let permits = Semaphore::new(at_once.of_a_mount);
-        let (reader, credentials) = (Once::default(), Once::default());
-        Self { source, place, backend, namespace, turns, at_once, permits, reader, credentials }
+    pub fn new(source: &'a S, place: S::Place, endpoints: &'a Endpoints<B>, namespace: Arc<str>) -> Self {
+        let permits = Semaphore::new(endpoints.at_once.of_a_mount);
+        Self { source, place, endpoints, namespace, permits, reader: Once::default(), credentials: Once::default() }
     }
 
     /// As whom it reads, for a try that began at a time.
@@ -92,17 +119,8 @@ impl<'a, S: CredentialSource, B: SecretBackend<Credentials = S::Credentials>> Ac
         credentials: &S::Credentials,
         call: &[B::Address],
     ) -> Vec<Option<Result<SecretValue, FetchError>>> {
-        let Some(first) = call.first() else { return Vec::new() };
         let _permit = self.permits.acquire().await;
-        let (endpoint, fewer) = self.backend.endpoint(credentials, first);
-        let most = self.at_once.of_an_endpoint;
-        let _turn = self.turns.take(endpoint, fewer.map_or(most, |fewer| fewer.min(most)), &self.namespace).await;
-        let answers = self.backend.read(credentials, call).await;
-        // A moment for the connection to come back to its pool: whose turn is next would not find it there and open another.
-        for _ in 0..3 {
-            tokio::task::yield_now().await;
-        }
-        answers
+        self.endpoints.call(&self.namespace, credentials, call).await
     }
 }
 

@@ -8,15 +8,13 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, FutureExt as _, Shared};
 use futures_util::stream::{FuturesUnordered, TryStreamExt as _};
 
-use super::access::Access;
-pub use super::access::CallsAtOnce;
+use super::access::{Access, CallsAtOnce, Endpoints};
 use super::failover::settle;
 use super::kept::{Answer, Kept};
 use super::{CredentialSource, Demand, FetchError, SecretBackend, SecretValue};
 use crate::clock::Instant;
 use crate::plan::{Address, Object, SecretPlan};
 use crate::random;
-use crate::turns::Turns;
 
 /// How long a first mount waits before it tries again what has failed for a cause that may pass, and how long at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -34,10 +32,8 @@ pub struct Fetched<A> {
 
 /// Reads what plans name.
 pub struct Fetcher<B: SecretBackend, R> {
-    backend: Arc<B>,
+    endpoints: Endpoints<B>,
     kept: Kept<R, B::Address>,
-    turns: Turns<B::Endpoint>,
-    at_once: CallsAtOnce,
     /// Most bytes of one value.
     max_bytes: usize,
 }
@@ -45,7 +41,7 @@ pub struct Fetcher<B: SecretBackend, R> {
 impl<B: SecretBackend, R: Eq + Hash + Send + Sync> Fetcher<B, R> {
     /// `max_bytes` is the most that one value may have.
     pub fn new(backend: Arc<B>, kept: Kept<R, B::Address>, at_once: CallsAtOnce, max_bytes: usize) -> Self {
-        Self { backend, kept, turns: Turns::new(), at_once, max_bytes }
+        Self { endpoints: Endpoints::new(backend, at_once), kept, max_bytes }
     }
 
     /// Drops what is kept and too old for everybody.
@@ -111,12 +107,11 @@ impl<B: SecretBackend, R: Eq + Hash + Send + Sync> Fetcher<B, R> {
         let with_standby: HashSet<&B::Address> = with_standby.flat_map(Object::addresses).collect();
         let mut reads = HashMap::new();
         for (place, by_interval) in by_place {
-            let (backend, turns) = (&*self.backend, &self.turns);
-            let access = Arc::new(Access::new(source, place, backend, namespace.clone(), turns, self.at_once));
+            let access = Arc::new(Access::new(source, place, &self.endpoints, namespace.clone()));
             // What is asked for again at other times comes with other calls.
             for (interval, addresses) in by_interval {
                 let demand = Demand { max_age: demand.max_age.map(|max_age| interval.unwrap_or(max_age)), ..demand };
-                for call in self.backend.calls(addresses) {
+                for call in self.endpoints.calls(addresses) {
                     let is_patient =
                         demand.max_age.is_none() && !call.iter().any(|address| with_standby.contains(address));
                     let asking = Asking { call: call.into(), namespace: namespace.clone(), interval };
@@ -143,11 +138,14 @@ impl<B: SecretBackend, R: Eq + Hash + Send + Sync> Fetcher<B, R> {
         S: CredentialSource<Credentials = B::Credentials, Reader = R>,
     {
         let mut answers = self.answers_now(&access, &asking, demand).await;
+        if !is_patient {
+            return answers.into();
+        }
         let mut pause = FIRST_PAUSE;
         loop {
             let is_open = |answer: &Answer| matches!(answer, Err(error) if error.may_pass());
             let open: Vec<usize> = (0..answers.len()).filter(|place| is_open(&answers[*place])).collect();
-            if open.is_empty() || !is_patient {
+            if open.is_empty() {
                 return answers.into();
             }
             // What others ask for meanwhile will do, but not what has just failed.

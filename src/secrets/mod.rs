@@ -10,7 +10,8 @@ mod failover;
 mod fetch;
 mod kept;
 
-pub use fetch::{CallsAtOnce, Fetched, Fetcher};
+pub use access::CallsAtOnce;
+pub use fetch::{Fetched, Fetcher};
 pub use kept::{Kept, Share};
 
 use std::hash::Hash;

@@ -59,7 +59,6 @@ fn case(secrets: usize, aws: u64, kubernetes: u64) -> String {
 
 /// How near the first contender comes to what nobody can do without: an answer of Kubernetes, one of STS and one of Secrets
 /// Manager, each asked for with the one before.
-#[allow(clippy::cast_precision_loss, reason = "a few milliseconds")]
 fn against_the_least(row: &Row, least: u64) -> Option<String> {
     let (name, sample) = row.figures().next().filter(|_| least > 0)?;
     let time = sample.time?.as_secs_f64() * 1000.0;

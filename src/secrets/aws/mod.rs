@@ -80,10 +80,13 @@ impl SecretBackend for AwsBackend {
     }
 
     fn endpoint(&self, session: &Session, Stored { region, item }: &Stored) -> (Endpoint, Option<usize>) {
-        let (region, account) = (region.clone(), session.account().to_owned());
+        let region = region.clone();
         match item {
             Item::Secret(_) => (Endpoint::SecretsManager(region), None),
-            Item::Parameter(_) => (Endpoint::ParameterStore { region, account }, Some(parameter_store::CALLS_AT_ONCE)),
+            Item::Parameter(_) => {
+                let account = session.account().to_owned();
+                (Endpoint::ParameterStore { region, account }, Some(parameter_store::CALLS_AT_ONCE))
+            }
         }
     }
 

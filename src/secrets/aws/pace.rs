@@ -171,7 +171,7 @@ mod tests {
                 assert!(!pace.turn().await);
             }
             assert!(pace.turn().await);
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            tokio::time::advance(Duration::from_secs(1)).await;
         }
     }
 
