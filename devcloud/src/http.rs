@@ -16,9 +16,9 @@ use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -35,6 +35,10 @@ use crate::{agent, aws, control, kubernetes};
 
 /// More than any request has: a secret has at most 64 KiB.
 const LARGEST_BODY: usize = 4 << 20;
+
+/// Protocols by the names that are negotiated (RFC 7301).
+pub(crate) const HTTP_1: &str = "http/1.1";
+pub(crate) const HTTP_2: &str = "h2";
 
 /// Which of the services a listener speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +120,12 @@ async fn converse(stream: TcpStream, front: Front, tls: Option<Arc<rustls::Serve
             let _ = http1::Builder::new().serve_connection(TokioIo::new(wire), service).await;
         }
         Some(config) => {
-            if let Ok(wire) = TlsAcceptor::from(config).accept(wire).await {
+            let Ok(wire) = TlsAcceptor::from(config).accept(wire).await else { return };
+            // Here a fault that cuts off or resets ends its own stream, not the connection.
+            if wire.get_ref().1.alpn_protocol() == Some(HTTP_2.as_bytes()) {
+                let builder = http2::Builder::new(TokioExecutor::new());
+                let _ = builder.serve_connection(TokioIo::new(wire), service).await;
+            } else {
                 let _ = http1::Builder::new().serve_connection(TokioIo::new(wire), service).await;
             }
         }

@@ -103,8 +103,10 @@ impl DevCloud {
         let shared = Arc::new(Shared::new(&options));
         let authority = Authority::new(options.address, options.rsa_certificates).map_err(io::Error::other)?;
         let authority = Arc::new(authority);
-        let tls = authority.server_config().map_err(io::Error::other)?;
-        let kubernetes_tls = options.kubernetes_tls.then(|| Arc::clone(&tls));
+        // As the real ones: AWS speaks HTTP/1.1, an API server HTTP/2 with whoever can.
+        let tls = authority.server_config(&[http::HTTP_1]).map_err(io::Error::other)?;
+        let kubernetes_tls = authority.server_config(&[http::HTTP_2, http::HTTP_1]).map_err(io::Error::other)?;
+        let kubernetes_tls = Some(kubernetes_tls).filter(|_| options.kubernetes_tls);
         let (stop, stopped) = watch::channel(false);
         let mut servers = Vec::new();
         let mut addresses = Vec::new();

@@ -5,18 +5,15 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use async_trait::async_trait;
-use http::{Request, Response};
-use http_body_util::Limited;
+use http::Request;
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
 use k8s_openapi::api::core::v1;
 use kube::api::PostParams;
-use kube::client::ClientBuilder;
 use kube::core::PartialObjectMeta;
 use kube::{Api, Client, Config};
 use serde::Deserialize;
-use tower::util::MapResponseLayer;
 
-use super::{ClusterError, KubernetesApi, ServiceAccount, TokenOwner};
+use super::{ClusterError, KubernetesApi, ServiceAccount, TokenOwner, connection};
 use crate::sensitive::ServiceAccountToken;
 
 /// An API server that is silent for this long is not waited for: a mount has better uses for its time.
@@ -45,22 +42,13 @@ impl KubernetesClient {
         let config = Config::infer().await.context(
             "neither a service account of a pod nor a kubeconfig was found; run in a cluster, or set KUBECONFIG",
         )?;
-        Self::new(config).context("the client of the Kubernetes API cannot be built")
+        Self::new(&config).context("the client of the Kubernetes API cannot be built")
     }
 
     /// Connects as the given configuration says. No request is made.
-    pub fn new(mut config: Config) -> anyhow::Result<Self> {
-        config.connect_timeout = Some(Duration::from_secs(3));
-        // These would close idle connections too, and `ask` bounds every request.
-        config.read_timeout = None;
-        config.write_timeout = None;
-        // HTTPS_PROXY is for AWS. A kubeconfig would take it too, and the client is built without support for it.
-        config.proxy_url = None;
+    pub fn new(config: &Config) -> anyhow::Result<Self> {
         let token_file = config.auth_info.token_file.clone();
-        // Also of errors, which the library reads whole.
-        let limit = MapResponseLayer::new(|answer: Response<_>| answer.map(|body| Limited::new(body, MAX_BYTES)));
-        let client = ClientBuilder::try_from(config)?.with_layer(&limit).build();
-        Ok(Self { client, token_file })
+        Ok(Self { client: connection::client(config, MAX_BYTES)?, token_file })
     }
 
     async fn ask<T>(

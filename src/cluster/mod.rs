@@ -3,6 +3,7 @@
 //! Not here: what an annotation means (`credentials`), whether a token is genuine (`identity`).
 
 mod client;
+mod connection;
 
 pub use client::KubernetesClient;
 

@@ -1,12 +1,15 @@
 //! Where requests go: AWS's own hosts in every partition, through a proxy, to endpoints of one's own; and whom they trust.
 
+use std::collections::HashSet;
 use std::net::Ipv6Addr;
+use std::time::Duration;
 
 use devcloud::node::Node;
 use devcloud::{Options, Proxy, TokenOptions};
+use futures_util::future::join_all;
 use tonic::Code;
 
-use crate::support::{READY, World, assert_refused, class, class_of, cloud, cloud_with, start};
+use crate::support::{READY, REGION, World, assert_refused, class, class_of, cloud, cloud_with, start};
 
 const DRIVER_WRITES: &[&str] = &["--driver-writes-secrets=true"];
 
@@ -156,4 +159,22 @@ async fn a_node_that_has_only_ipv6_is_served() {
     let world = World::on(cloud, &[DRIVER_WRITES[0], &agent], &[]).await;
     world.ask(&class_of(&["shop/key"])).await.expect("IRSA over IPv6");
     world.ask(&class_of(&["shop/key"]).with("usePodIdentity", "true")).await.expect("Pod Identity over IPv6");
+}
+
+#[tokio::test]
+async fn however_many_pods_start_at_once_the_api_server_has_one_connection_of_a_node() {
+    let cloud = cloud_with(Options { kubernetes_tls: true, ..Options::default() }).await;
+    cloud.set_latency_of("get serviceaccounts", Duration::from_millis(50));
+    cloud.put_secret(REGION, "shop/key", "k");
+    let world = World::on(cloud, DRIVER_WRITES, &[]).await;
+    let class = class_of(&["shop/key"]);
+    let pods: Vec<_> = (0..40).map(|_| world.newcomer()).collect();
+    for answer in join_all(pods.iter().map(|pod| world.ask_as(pod, &class))).await {
+        answer.expect("mounted");
+    }
+    let calls = world.cloud.calls();
+    let of_kubernetes = calls.iter().filter(|call| call.service == "kubernetes");
+    assert!(of_kubernetes.clone().any(|call| call.in_flight > 10), "they come at the same time");
+    let connections: HashSet<u64> = of_kubernetes.map(|call| call.connection).collect();
+    assert_eq!(connections.len(), 1);
 }
