@@ -9,12 +9,10 @@ use std::io::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, fchmod, openat2, symlinkat, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, fchmod, openat2, symlinkat, unlinkat};
 use rustix::io::Errno;
 
-use super::directory::{
-    ASIDE, confined, is_random_name, link_value, make_directory, names, random_name, remove, type_of,
-};
+use super::directory::{ASIDE, confined, is_random_name, link_value, make_directory, names, random_name, remove};
 use super::record::{self, Record};
 use super::target::touch;
 use super::{Outcome, Step as _, VolumeError, directory};
@@ -44,35 +42,37 @@ pub fn replace(volume: &OwnedFd, files: &Files, given_up: &dyn Fn() -> bool) -> 
         if !record.has_versions_of(files) {
             Record::of(files, &record.generation).write(volume)?;
         }
-        link_names(volume, files, &BTreeSet::new(), &mut Vec::new())?;
+        Names::of(volume, Expected::There).link_all(tops(files))?;
         sweep(volume, files, OsStr::new(&record.generation))?;
         touch(volume)?;
         return Ok(Outcome::Unchanged);
     }
 
     let generation = random_name(GENERATION);
-    change_over(volume, files, &generation, given_up).inspect_err(|_| remove(volume, &generation))?;
+    let expected = if current.is_some() { Expected::There } else { Expected::Missing };
+    let names = Names::of(volume, expected);
+    let left = change_over(names, files, &generation, given_up).inspect_err(|_| remove(volume, &generation))?;
     // From here on readers see the new set. What fails now is said, and made up for by the next call.
-    link_names(volume, files, &BTreeSet::new(), &mut Vec::new())?;
+    Names::of(volume, Expected::There).link_all(left)?;
     sweep(volume, files, &generation)?;
     Ok(Outcome::Changed)
 }
 
-fn change_over(
-    volume: &OwnedFd,
-    files: &Files,
+/// Gives the top-level names that must wait until the new set can be seen.
+fn change_over<'a>(
+    mut names: Names<'_, 'a>,
+    files: &'a Files,
     generation: &OsStr,
     given_up: &dyn Fn() -> bool,
-) -> Result<(), VolumeError> {
+) -> Result<BTreeSet<&'a str>, VolumeError> {
+    let volume = names.volume;
     stage(volume, files, generation, given_up)?;
-    // Plain files of another writer keep their place until the new set can be seen, so that no reader meets a gap.
-    let occupied = occupied_names(volume, files)?;
-    let mut added = Vec::new();
-    link_names(volume, files, &occupied, &mut added)
-        .and_then(|()| Record::of(files, &generation.to_string_lossy()).write(volume))
-        .and_then(|()| flip(volume, generation, given_up))
+    names
+        .link_but_files(tops(files))
+        .and_then(|left| Record::of(files, &generation.to_string_lossy()).write(volume).map(|()| left))
+        .and_then(|left| flip(volume, generation, given_up).map(|()| left))
         // Names that lead nowhere would be in the way of whoever lists the old set.
-        .inspect_err(|_| added.iter().for_each(|name| remove(volume, OsStr::new(name))))
+        .inspect_err(|_| names.added.iter().for_each(|name| remove(volume, OsStr::new(name))))
 }
 
 /// The one step that can be seen.
@@ -106,16 +106,17 @@ fn stage(volume: &OwnedFd, files: &Files, generation: &OsStr, given_up: &dyn Fn(
 fn write_file(root: &OwnedFd, path: &RelativePath, file: &File) -> std::io::Result<()> {
     let mut elements: Vec<&str> = path.elements().collect();
     let name = elements.pop().unwrap_or_default();
-    let mut parent = root.try_clone()?;
+    let mut below: Option<OwnedFd> = None;
     for element in elements {
-        let element = OsStr::new(element);
-        parent = match make_directory(&parent, element) {
-            Err(Errno::EXIST) => directory::open_below(&parent, element)?,
+        let (parent, element) = (below.as_ref().unwrap_or(root), OsStr::new(element));
+        below = Some(match make_directory(parent, element) {
+            Err(Errno::EXIST) => directory::open_below(parent, element)?,
             other => other?,
-        };
+        });
     }
+    let parent = below.as_ref().unwrap_or(root);
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let opened = openat2(&parent, name, flags, Mode::from_raw_mode(0o600), confined())?;
+    let opened = openat2(parent, name, flags, Mode::from_raw_mode(0o600), confined())?;
     let mut opened = std::fs::File::from(opened);
     opened.write_all(file.content.expose())?;
     // On the descriptor, where no umask applies, and before any name leads here.
@@ -144,45 +145,68 @@ fn is_generation(name: &OsStr) -> bool {
     is_random_name(name, GENERATION) || of_atomic_writer().is_some()
 }
 
-/// Visible names that something other than a link has.
-fn occupied_names<'a>(volume: &OwnedFd, files: &'a Files) -> Result<BTreeSet<&'a str>, VolumeError> {
-    let mut occupied = BTreeSet::new();
-    for top in tops(files) {
-        if type_of(volume, OsStr::new(top)).step("looking at a name")?.is_some_and(|kind| kind != FileType::Symlink) {
-            occupied.insert(top);
-        }
-    }
-    Ok(occupied)
+/// The visible names of a volume while they become links.
+struct Names<'v, 'a> {
+    volume: &'v OwnedFd,
+    expected: Expected,
+    /// Those that were not there.
+    added: Vec<&'a str>,
 }
 
-/// Gives every top-level name of `files` its link, but for those in `except`. Names that were not there go to `added`.
-fn link_names<'a>(
-    volume: &OwnedFd,
-    files: &'a Files,
-    except: &BTreeSet<&str>,
-    added: &mut Vec<&'a str>,
-) -> Result<(), VolumeError> {
-    for top in tops(files).into_iter().filter(|top| !except.contains(top)) {
-        let name = OsStr::new(top);
-        let value = visible_link(name);
-        let found = link_value(volume, name).step("reading a link")?;
-        if found.as_deref() == Some(&value) {
-            continue;
-        }
-        match symlinkat(&value, volume, name) {
-            // What has the name is replaced, so that nobody meets a gap.
-            Err(Errno::EXIST) => {
-                let temporary = random_name(LINK);
-                symlinkat(&value, volume, &temporary).step("linking a name")?;
-                directory::replace(volume, &temporary, name).step("linking a name")?;
-            }
-            made => made.step("linking a name")?,
-        }
-        if found.is_none() {
-            added.push(top);
-        }
+/// What is looked for first. Either way every name is right in the end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    There,
+    Missing,
+}
+
+impl<'v, 'a> Names<'v, 'a> {
+    fn of(volume: &'v OwnedFd, expected: Expected) -> Self {
+        Self { volume, expected, added: Vec::new() }
     }
-    Ok(())
+
+    /// Gives every name its link.
+    fn link_all(&mut self, tops: BTreeSet<&'a str>) -> Result<(), VolumeError> {
+        self.link_but_files(tops)?.into_iter().try_for_each(|top| self.replace(top))
+    }
+
+    /// Gives every name its link, but for those that something else than a link has, and says which. Plain files of another
+    /// writer keep their place until the new set can be seen, so that no reader meets a gap.
+    fn link_but_files(&mut self, tops: BTreeSet<&'a str>) -> Result<BTreeSet<&'a str>, VolumeError> {
+        let mut left = BTreeSet::new();
+        for top in tops {
+            let name = OsStr::new(top);
+            let value = visible_link(name);
+            let mut found = None;
+            if self.expected == Expected::There {
+                found = link_value(self.volume, name).step("reading a link")?;
+            }
+            if found.is_none() {
+                match symlinkat(&value, self.volume, name) {
+                    Err(Errno::EXIST) => found = link_value(self.volume, name).step("reading a link")?,
+                    made => {
+                        made.step("linking a name")?;
+                        self.added.push(top);
+                        continue;
+                    }
+                }
+            }
+            match found {
+                Some(found) if found == value => {}
+                Some(_) => self.replace(top)?,
+                None => drop(left.insert(top)),
+            }
+        }
+        Ok(left)
+    }
+
+    /// What has the name is replaced in one step, so that nobody meets a gap.
+    fn replace(&self, top: &str) -> Result<(), VolumeError> {
+        let name = OsStr::new(top);
+        let temporary = random_name(LINK);
+        symlinkat(visible_link(name), self.volume, &temporary).step("linking a name")?;
+        directory::replace(self.volume, &temporary, name).step("linking a name")
+    }
 }
 
 /// Removes what an earlier set, an earlier writer or a crash has left, and nothing whose maker is unknown.

@@ -4,9 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
-use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, mkdirat, openat2, readlinkat, renameat, statat, unlinkat,
-};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, ResolveFlags, mkdirat, openat2, readlinkat, renameat, unlinkat};
 use rustix::io::{Errno, Result};
 
 use crate::random;
@@ -48,15 +46,6 @@ pub fn link_value(directory: impl AsFd, name: &OsStr) -> Result<Option<OsString>
     match readlinkat(directory, name, Vec::new()) {
         Ok(value) => Ok(Some(OsString::from_vec(value.into_bytes()))),
         Err(Errno::INVAL | Errno::NOENT) => Ok(None),
-        Err(errno) => Err(errno),
-    }
-}
-
-/// The type of an entry, or `None` where there is none.
-pub fn type_of(directory: impl AsFd, name: &OsStr) -> Result<Option<FileType>> {
-    match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.st_mode))),
-        Err(Errno::NOENT) => Ok(None),
         Err(errno) => Err(errno),
     }
 }

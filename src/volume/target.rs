@@ -88,15 +88,15 @@ struct Mounted {
 }
 
 impl PodTarget {
-    /// Looks at the target and closes it again. `kubelet_dir` is kubelet's directory where it is known; otherwise the root of
-    /// the path is taken, but only where its `pods` is itself mounted here, as in a pod with that volume.
+    /// Looks at the target, and gives it opened too. `kubelet_dir` is kubelet's directory where it is known; otherwise the root
+    /// of the path is taken, but only where its `pods` is itself mounted here, as in a pod with that volume.
     ///
     /// # Errors
     /// Anything that is not the pod's own mounted tmpfs.
-    pub fn find(path: TargetPath, kubelet_dir: Option<&Path>) -> Result<Self, VolumeError> {
+    pub fn find(path: TargetPath, kubelet_dir: Option<&Path>) -> Result<(Self, OwnedFd), VolumeError> {
         let kubelet_dir = kubelet_dir.map(Path::to_owned);
-        let (_, mounted) = open_target(&path, kubelet_dir.as_deref())?;
-        Ok(Self { path, kubelet_dir, mounted })
+        let (directory, mounted) = open_target(&path, kubelet_dir.as_deref())?;
+        Ok((Self { path, kubelet_dir, mounted }, directory))
     }
 
     pub fn path(&self) -> &TargetPath {

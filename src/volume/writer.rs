@@ -75,9 +75,8 @@ impl Volumes {
         };
         let kubelet_dir = self.kubelet_dir.clone();
         let find = move || {
-            let target = PodTarget::find(path, kubelet_dir.as_deref())?;
-            let is_written = Record::read(&target.open()?).is_some();
-            Ok((target, is_written))
+            let (target, directory) = PodTarget::find(path, kubelet_dir.as_deref())?;
+            Ok((target, Record::read(&directory).is_some()))
         };
         let (target, is_written) = self.run(find).await?;
         Ok(Volume { target, number, is_written })
