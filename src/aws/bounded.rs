@@ -1,15 +1,9 @@
-//! An HTTP client that does not read on where an answer is longer than any of AWS's.
+//! A connector that does not read on where an answer is longer than any of AWS's.
 
 use std::error::Error;
 
-use aws_sdk_sts::config::ConfigBag;
-use aws_smithy_runtime_api::box_error::BoxError;
-use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;
-use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
-};
+use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture};
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
-use aws_smithy_runtime_api::client::runtime_components::{RuntimeComponents, RuntimeComponentsBuilder};
 use aws_smithy_types::body::SdkBody;
 use http_body_util::{LengthLimitError, Limited};
 
@@ -22,33 +16,11 @@ const MAX_BYTES_OF_A_BATCH: usize = 8 * 1024 * 1024;
 const TARGET: &str = "x-amz-target";
 const BATCH: &str = "secretsmanager.BatchGetSecretValue";
 
-/// The client given, with answers bounded while they are read.
+/// The connector given, with answers bounded while they are read.
 #[derive(Debug)]
 pub struct Bounded<T>(pub T);
 
-impl HttpClient for Bounded<SharedHttpClient> {
-    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
-        SharedHttpConnector::new(Bounded(self.0.http_connector(settings, components)))
-    }
-
-    fn validate_base_client_config(
-        &self,
-        components: &RuntimeComponentsBuilder,
-        config: &ConfigBag,
-    ) -> Result<(), BoxError> {
-        self.0.validate_base_client_config(components, config)
-    }
-
-    fn validate_final_config(&self, components: &RuntimeComponents, config: &ConfigBag) -> Result<(), BoxError> {
-        self.0.validate_final_config(components, config)
-    }
-
-    fn connector_metadata(&self) -> Option<ConnectorMetadata> {
-        self.0.connector_metadata()
-    }
-}
-
-impl HttpConnector for Bounded<SharedHttpConnector> {
+impl<T: HttpConnector> HttpConnector for Bounded<T> {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let limit = match request.headers().get(TARGET) {
             Some(BATCH) => MAX_BYTES_OF_A_BATCH,

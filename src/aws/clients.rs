@@ -6,18 +6,27 @@ use std::sync::{Mutex, PoisonError};
 use aws_config::{Region as SdkRegion, SdkConfig};
 use aws_sdk_sts::config::retry::RetryPartition;
 
+use super::configuration::retries;
 use crate::plan::aws::Region;
 
 /// Into how many parts the tries of a Region are divided. The SDK stops retrying when too many requests of a part have
 /// failed, so what one tenant's requests meet must not take those of all others. Parts are never freed: it is a fixed number.
 pub const TENANTS: u8 = 16;
 
-/// A client for each Region and part, all on the connector of the configuration. Bounded by their number.
+/// How often a request may still be tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Tries {
+    All,
+    /// One has gone wrong.
+    AfterOne,
+}
+
+/// A client for each Region, part and number of tries, all on the connector of the configuration. Bounded by their number.
 pub struct Clients<C> {
     config: SdkConfig,
     service: &'static str,
     make: fn(&SdkConfig, RetryPartition) -> C,
-    made: Mutex<HashMap<(Region, u8), C>>,
+    made: Mutex<HashMap<(Region, u8, Tries), C>>,
 }
 
 impl<C: Clone> Clients<C> {
@@ -27,14 +36,14 @@ impl<C: Clone> Clients<C> {
     }
 
     /// The client that a tenant's requests in a Region go through.
-    pub fn of(&self, region: &Region, tenant: u8) -> C {
+    pub fn of(&self, region: &Region, tenant: u8, tries: Tries) -> C {
         let tenant = tenant % TENANTS;
         let mut clients = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         let make = || {
             let partition = RetryPartition::new(format!("{} {region} {tenant}", self.service));
-            let region = SdkRegion::new(region.to_string());
-            (self.make)(&self.config.to_builder().region(region).build(), partition)
+            let config = self.config.to_builder().region(SdkRegion::new(region.to_string()));
+            (self.make)(&config.retry_config(retries(tries)).build(), partition)
         };
-        clients.entry((region.clone(), tenant)).or_insert_with(make).clone()
+        clients.entry((region.clone(), tenant, tries)).or_insert_with(make).clone()
     }
 }

@@ -9,16 +9,16 @@ use aws_config::meta::region::{ProvideRegion, future};
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, ConfigLoader, SdkConfig};
-use aws_sdk_sts::config::SharedAsyncSleep;
+use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{self, TlsContext, TrustStore};
-use aws_smithy_http_client::{Builder, Connector};
-use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpClient};
+use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector, http_client_fn};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use super::bounded::Bounded;
+use super::clients::Tries;
 use super::names::Names;
 
 /// Variables that the SDK reads endpoints from, for the services that are called.
@@ -28,32 +28,48 @@ const ENDPOINT_VARIABLES: [&str; 4] =
 
 /// How often a request is tried at once; how long it is worth trying, whoever waits for it decides.
 const TRIES: u32 = 3;
+/// Between the first two tries, at most.
+pub(super) const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 
-/// Endpoints, FIPS and dual-stack as the environment says; connector, time-outs and retries as a mount needs them; no
-/// credentials, no Region. `connections` is how many to one host stay open while nobody uses them.
+const CONNECT_TIME_OUT: Duration = Duration::from_millis(3_100);
+const READ_TIME_OUT: Duration = Duration::from_secs(5);
+/// Of one try, with its answer read.
+pub(super) const ATTEMPT_TIME_OUT: Duration = Duration::from_secs(10);
+
+/// What all requests to AWS are made with.
+#[derive(Clone)]
+pub struct Configuration {
+    /// Endpoints, FIPS and dual-stack as the environment says; connector, time-outs and retries as a mount needs them; no
+    /// credentials, no Region.
+    pub sdk: SdkConfig,
+    /// One for the process: clients of all Regions and roles share its connections.
+    pub(super) connector: SharedHttpConnector,
+}
+
+/// The configuration of this process. `connections` is how many to one host stay open while nobody uses them.
 ///
 /// # Errors
 /// An endpoint that is no URL, endpoints of one's own together with FIPS, and authorities that cannot be read: each would
 /// otherwise fail every mount.
-pub async fn configuration(connections: usize) -> anyhow::Result<SdkConfig> {
+pub async fn configuration(connections: usize) -> anyhow::Result<Configuration> {
     let endpoint = endpoint_variable()?;
     let timeouts = TimeoutConfig::builder()
-        .connect_timeout(Duration::from_millis(3_100))
-        .read_timeout(Duration::from_secs(5))
-        .operation_attempt_timeout(Duration::from_secs(10))
+        .connect_timeout(CONNECT_TIME_OUT)
+        .read_timeout(READ_TIME_OUT)
+        .operation_attempt_timeout(ATTEMPT_TIME_OUT)
         .build();
-    let retries = RetryConfig::standard()
-        .with_max_attempts(TRIES)
-        .with_initial_backoff(Duration::from_millis(100))
-        .with_max_backoff(Duration::from_secs(1));
+    let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT_TIME_OUT).read_timeout(READ_TIME_OUT);
+    let connector = connector(Some(settings.build()), &tls_context()?, connections, Names::new());
+    let connector = SharedHttpConnector::new(Bounded(connector));
+    let of_all = connector.clone();
     let config = ConfigLoader::default()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .app_name(AppName::new(concat!("secretmount-", env!("CARGO_PKG_VERSION")))?)
         .no_credentials()
         .region(NoRegion)
-        .http_client(http_client(tls_context()?, connections))
+        .http_client(http_client_fn(move |_, _| of_all.clone()))
         .timeout_config(timeouts)
-        .retry_config(retries)
+        .retry_config(retries(Tries::All))
         .load()
         .await;
     // The SDK refuses the two together, but with the first request.
@@ -63,7 +79,18 @@ pub async fn configuration(connections: usize) -> anyhow::Result<SdkConfig> {
              one; to use a FIPS endpoint behind a URL of yours, only set the URL"
         );
     }
-    Ok(config)
+    Ok(Configuration { sdk: config, connector })
+}
+
+pub(super) fn retries(tries: Tries) -> RetryConfig {
+    let left = match tries {
+        Tries::All => TRIES,
+        Tries::AfterOne => TRIES - 1,
+    };
+    RetryConfig::standard()
+        .with_max_attempts(left)
+        .with_initial_backoff(FIRST_BACKOFF)
+        .with_max_backoff(Duration::from_secs(1))
 }
 
 /// The first variable that sets an endpoint, all of them being URLs. `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS` switches them off.
@@ -127,27 +154,15 @@ fn check_endpoint(value: &str) -> Result<(), &'static str> {
     }
 }
 
-/// One for the process: clients of all Regions and roles share its connections. Honours `HTTPS_PROXY` and `NO_PROXY`.
-fn http_client(tls_context: TlsContext, connections: usize) -> SharedHttpClient {
-    let names = Names::new();
-    let client = Builder::new().build_with_connector_fn(move |settings, components| {
-        let sleep = components.and_then(|components| components.sleep_impl());
-        connector(settings.cloned(), sleep, &tls_context, connections, names.clone())
-    });
-    SharedHttpClient::new(Bounded(client))
-}
-
-/// `settings` and `sleep` are of a client of the SDK; without them there are no time-outs.
+/// Honours `HTTPS_PROXY` and `NO_PROXY`. Without `settings` there are no time-outs.
 pub(super) fn connector(
     settings: Option<HttpConnectorSettings>,
-    sleep: Option<SharedAsyncSleep>,
     tls_context: &TlsContext,
     connections: usize,
     names: Names,
 ) -> Connector {
     let mut connector = Connector::builder().proxy_config(ProxyConfig::from_env()).pool_max_idle_per_host(connections);
     connector.set_connector_settings(settings);
-    connector.set_sleep_impl(sleep);
     let tls_provider = tls::Provider::Rustls(CryptoMode::AwsLc);
     connector.tls_provider(tls_provider).tls_context(tls_context.clone()).build_with_resolver(names)
 }

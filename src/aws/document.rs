@@ -26,7 +26,7 @@ impl Document {
     /// # Errors
     /// Authorities that cannot be read.
     pub fn at(url: &str) -> anyhow::Result<Self> {
-        Ok(Self { url: url.to_owned(), connector: connector(None, None, &tls_context()?, 1, Names::new()) })
+        Ok(Self { url: url.to_owned(), connector: connector(None, &tls_context()?, 1, Names::new()) })
     }
 
     pub fn url(&self) -> &str {

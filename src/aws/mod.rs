@@ -6,8 +6,10 @@ mod configuration;
 mod document;
 mod failure;
 mod names;
+mod short_way;
 
-pub use clients::{Clients, TENANTS};
-pub use configuration::configuration;
+pub use clients::{Clients, TENANTS, Tries};
+pub use configuration::{Configuration, configuration};
 pub use document::Document;
 pub use failure::{NO_ANSWER, is_expired, is_throttling, shorten, transport_problem};
+pub use short_way::{Operation, Short, ShortWay};

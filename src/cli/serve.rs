@@ -88,7 +88,8 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let aws = crate::aws::configuration(settings.endpoint_calls).await?;
     let cluster: Arc<dyn KubernetesApi> = Arc::new(KubernetesClient::from_environment().await?);
     let node = settings.node_name.clone().filter(|node| !node.is_empty());
-    let (agent_limit, calls) = (settings.official.agent_limit(), settings.endpoint_calls);
+    // A pod has one session and many secrets.
+    let (agent_limit, calls) = (settings.official.agent_limit(), settings.endpoint_calls.div_ceil(2));
     let exchange =
         Exchange::new(cluster.clone(), policy.clone(), aws.clone(), agent, agent_limit, calls, Arc::new(SystemClock));
     let audiences = settings.irsa_audience.clone();

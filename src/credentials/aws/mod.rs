@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_config::SdkConfig;
 use tokio::sync::OnceCell;
 
 use agent::Agent;
@@ -28,6 +27,7 @@ pub use static_keys::StaticKeysError;
 use sts::Sts;
 
 use super::ServiceAccounts;
+use crate::aws::Configuration;
 use crate::clock::{Freshness, Instant, WallClock};
 use crate::cluster::KubernetesApi;
 use crate::identity::{Principal, Scope};
@@ -64,7 +64,7 @@ impl Exchange {
     pub fn new(
         cluster: Arc<dyn KubernetesApi>,
         policy: Arc<Policy>,
-        config: SdkConfig,
+        configuration: Configuration,
         agent: Vec<Endpoint>,
         agent_limit: Duration,
         calls: usize,
@@ -73,7 +73,7 @@ impl Exchange {
         Self {
             accounts: Arc::new(ServiceAccounts::new(cluster)),
             policy,
-            sts: Arc::new(Sts::new(config, calls)),
+            sts: Arc::new(Sts::new(configuration, calls)),
             agent: Arc::new(Agent::new(agent, agent_limit)),
             sessions: Arc::new(Sessions::new(clock)),
         }

@@ -6,9 +6,13 @@ use aws_sdk_sts::Client;
 use aws_sdk_sts::config::Builder;
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sts::operation::RequestId;
+use aws_sdk_sts::operation::assume_role_with_web_identity::{
+    AssumeRoleWithWebIdentity, AssumeRoleWithWebIdentityError, AssumeRoleWithWebIdentityInput,
+    AssumeRoleWithWebIdentityOutput,
+};
 use aws_sdk_sts::types::Tag;
 
-use crate::aws::{Clients, TENANTS};
+use crate::aws::{Clients, Configuration, Operation, Short, ShortWay, TENANTS, Tries};
 use crate::identity::Principal;
 use crate::plan::aws::{Hop, Region, RoleArn};
 use crate::reason::Reason;
@@ -20,6 +24,9 @@ const MAX_SESSION_NAME: usize = 64;
 
 /// The STS of every Region.
 pub struct Sts {
+    short_way: ShortWay,
+    for_token:
+        Operation<AssumeRoleWithWebIdentityInput, AssumeRoleWithWebIdentityOutput, AssumeRoleWithWebIdentityError>,
     clients: Clients<Client>,
     turns: Turns<Region>,
     /// Most calls under way in a Region.
@@ -37,13 +44,18 @@ pub struct Failure {
 type Known<'a> = &'a (dyn Fn(&str) -> Option<(Reason, String)> + Sync);
 
 impl Sts {
-    /// `config` brings the connector, time-outs, retries and endpoints, and no credentials; `calls` is how many may be under
-    /// way in a Region at the same time.
-    pub fn new(config: SdkConfig, calls: usize) -> Self {
-        let clients = Clients::new(config, "sts", |config, partition| {
+    /// `calls` is how many may be under way in a Region at the same time.
+    pub fn new(configuration: Configuration, calls: usize) -> Self {
+        let clients = Clients::new(configuration.sdk.clone(), "sts", |config, partition| {
             Client::from_conf(Builder::from(config).retry_partition(partition).build())
         });
-        Self { clients, turns: Turns::new(), calls }
+        Self {
+            short_way: ShortWay::new(configuration, |config| Box::pin(example(config.clone()))),
+            for_token: Operation::new(&AssumeRoleWithWebIdentity::new()),
+            clients,
+            turns: Turns::new(),
+            calls,
+        }
     }
 
     /// A session for the token of a pod. The request is not signed.
@@ -56,17 +68,30 @@ impl Sts {
     ) -> Result<Session, Failure> {
         let tenant = principal.scope().part(TENANTS);
         let _turn = self.turn(region, principal).await;
-        let answer = self
-            .clients
-            .of(region, tenant)
-            .assume_role_with_web_identity()
+        let input = AssumeRoleWithWebIdentityInput::builder()
             .role_arn(role.as_str())
             .role_session_name(session_name(principal))
             .web_identity_token(principal.token().expose())
-            .send()
-            .await
-            .map_err(|error| failure(&error, known))?;
+            .build()
+            .map_err(|_| not_built())?;
+        let answer = self.exchange(region, tenant, input).await.map_err(|error| failure(&error, known))?;
         session(answer.credentials, role, tenant)
+    }
+
+    async fn exchange(
+        &self,
+        region: &Region,
+        tenant: u8,
+        input: AssumeRoleWithWebIdentityInput,
+    ) -> Result<AssumeRoleWithWebIdentityOutput, SdkError<AssumeRoleWithWebIdentityError>> {
+        let tries = match self.short_way.ask(&self.for_token, region, None, input.clone()).await {
+            Short::Answer(answer) => return answer.map_err(|error| *error),
+            Short::Open(tries) => tries,
+        };
+        let AssumeRoleWithWebIdentityInput { role_arn, role_session_name, web_identity_token, .. } = input;
+        let request = self.clients.of(region, tenant, tries).assume_role_with_web_identity();
+        let request = request.set_role_arn(role_arn).set_role_session_name(role_session_name);
+        request.set_web_identity_token(web_identity_token).send().await
     }
 
     /// A session for one of another role, or for keys.
@@ -80,15 +105,13 @@ impl Sts {
     ) -> Result<Session, Failure> {
         let tenant = principal.scope().part(TENANTS);
         let tags = hop.session_tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build());
-        let tags: Vec<Tag> = tags
-            .collect::<Result<_, _>>()
-            .map_err(|_| Failure { reason: Reason::Internal, problem: "the request could not be built".into() })?;
+        let tags: Vec<Tag> = tags.collect::<Result<_, _>>().map_err(|_| not_built())?;
         let keys: Vec<String> = hop.transitive_tag_keys.iter().cloned().collect();
         let seconds = hop.duration.map(|duration| i32::try_from(duration.as_secs()).unwrap_or(i32::MAX));
         let _turn = self.turn(region, principal).await;
         let answer = self
             .clients
-            .of(region, tenant)
+            .of(region, tenant, Tries::All)
             .assume_role()
             .role_arn(hop.role.as_str())
             .role_session_name(session_name(principal))
@@ -107,6 +130,16 @@ impl Sts {
     async fn turn(&self, region: &Region, principal: &Principal) -> Turn<Region> {
         self.turns.take(region.clone(), self.calls, &principal.namespace().into()).await
     }
+}
+
+/// See [`ShortWay::new`].
+async fn example(config: SdkConfig) {
+    let signed_by = Builder::new().credentials_provider(ShortWay::nobody());
+    let _ = Client::new(&config).get_caller_identity().customize().config_override(signed_by).send().await;
+}
+
+fn not_built() -> Failure {
+    Failure { reason: Reason::Internal, problem: "the request could not be built".into() }
 }
 
 fn session(given: Option<aws_sdk_sts::types::Credentials>, role: &RoleArn, tenant: u8) -> Result<Session, Failure> {

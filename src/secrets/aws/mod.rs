@@ -6,13 +6,13 @@ mod parameter_store;
 mod secrets_manager;
 
 use async_trait::async_trait;
-use aws_config::SdkConfig;
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_secretsmanager::operation::RequestId;
 use parameter_store::ParameterStore;
 use secrets_manager::SecretsManager;
 
 use super::{FetchError, SecretBackend, SecretValue, Verdict};
+use crate::aws::Configuration;
 use crate::plan::aws::{Item, Region, Stored};
 use crate::reason::Reason;
 
@@ -55,11 +55,10 @@ pub struct AwsBackend {
 }
 
 impl AwsBackend {
-    /// `config` brings the connector, time-outs, retries and endpoints, and no credentials. With `batches` many secrets are read
-    /// with one call, by roles that may do so.
-    pub fn new(config: SdkConfig, batches: bool) -> Self {
-        let secrets_manager = SecretsManager::new(config.clone());
-        Self { secrets_manager, parameter_store: ParameterStore::new(config), batches }
+    /// With `batches` many secrets are read with one call, by roles that may do so.
+    pub fn new(configuration: Configuration, batches: bool) -> Self {
+        let parameter_store = ParameterStore::new(configuration.sdk.clone());
+        Self { secrets_manager: SecretsManager::new(configuration), parameter_store, batches }
     }
 }
 

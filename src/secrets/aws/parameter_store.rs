@@ -17,7 +17,7 @@ use aws_sdk_ssm::types::Parameter as Answered;
 
 use super::pace::Paces;
 use super::{Session, unmodelled};
-use crate::aws::Clients;
+use crate::aws::{Clients, Tries};
 use crate::plan::aws::{Arn, Item, Parameter, Region, Stored};
 use crate::random;
 use crate::reason::{Explained as _, Reason};
@@ -113,7 +113,7 @@ impl ParameterStore {
     ) -> Result<GetParametersOutput, SdkError<GetParametersError>> {
         let credentials = Builder::new().credentials_provider(session.credentials.clone());
         let names = call.iter().filter_map(parameter_of).map(Parameter::asked).collect();
-        let request = self.clients.of(region, session.tenant).get_parameters();
+        let request = self.clients.of(region, session.tenant, Tries::All).get_parameters();
         request.set_names(Some(names)).with_decryption(true).customize().config_override(credentials).send().await
     }
 }

@@ -1,16 +1,22 @@
 //! AWS Secrets Manager.
 
 use aws_config::SdkConfig;
+use aws_credential_types::Credentials;
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::config::Builder;
 use aws_sdk_secretsmanager::error::SdkError;
-use aws_sdk_secretsmanager::operation::get_secret_value::{GetSecretValueError, GetSecretValueOutput};
+use aws_sdk_secretsmanager::operation::batch_get_secret_value::{
+    BatchGetSecretValue, BatchGetSecretValueError, BatchGetSecretValueInput, BatchGetSecretValueOutput,
+};
+use aws_sdk_secretsmanager::operation::get_secret_value::{
+    GetSecretValue, GetSecretValueError, GetSecretValueInput, GetSecretValueOutput,
+};
 use aws_sdk_secretsmanager::primitives::Blob;
 use aws_sdk_secretsmanager::types::SecretValueEntry;
 
 use super::batch::Refusals;
 use super::{MAX_MESSAGE, Session, unmodelled};
-use crate::aws::Clients;
+use crate::aws::{Clients, Configuration, Operation, Short, ShortWay};
 use crate::plan::aws::{Arn, Item, Region, Revision, Secret, Stored};
 use crate::reason::{Explained as _, Reason};
 use crate::secrets::{FetchError, SecretValue, Verdict};
@@ -21,16 +27,25 @@ const ACTION: &str = "secretsmanager:GetSecretValue";
 
 /// Reads from Secrets Manager, in any Region, for any session.
 pub struct SecretsManager {
+    short_way: ShortWay,
+    get: Operation<GetSecretValueInput, GetSecretValueOutput, GetSecretValueError>,
+    get_many: Operation<BatchGetSecretValueInput, BatchGetSecretValueOutput, BatchGetSecretValueError>,
     clients: Clients<Client>,
     refusals: Refusals,
 }
 
 impl SecretsManager {
-    pub fn new(config: SdkConfig) -> Self {
-        let clients = Clients::new(config, "secretsmanager", |config, partition| {
+    pub fn new(configuration: Configuration) -> Self {
+        let clients = Clients::new(configuration.sdk.clone(), "secretsmanager", |config, partition| {
             Client::from_conf(Builder::from(config).retry_partition(partition).build())
         });
-        Self { clients, refusals: Refusals::default() }
+        Self {
+            short_way: ShortWay::new(configuration, |config| Box::pin(example(config.clone()))),
+            get: Operation::new(&GetSecretValue::new()),
+            get_many: Operation::new(&BatchGetSecretValue::new()),
+            clients,
+            refusals: Refusals::default(),
+        }
     }
 
     /// Needs `secretsmanager:GetSecretValue` on the secret, and `kms:Decrypt` where it has a key of its own. Errors name
@@ -42,19 +57,8 @@ impl SecretsManager {
         secret: &Secret,
         address: &Stored,
     ) -> Result<SecretValue, FetchError> {
-        let credentials = Builder::new().credentials_provider(session.credentials.clone());
-        let answer = self
-            .clients
-            .of(region, session.tenant)
-            .get_secret_value()
-            .secret_id(&secret.id)
-            .set_version_id(secret.revision.version_id().map(str::to_owned))
-            .set_version_stage(secret.revision.stage().map(str::to_owned))
-            .customize()
-            .config_override(credentials)
-            .send()
-            .await
-            .map_err(|error| explain(&error, address, &session.role))?;
+        let answer = self.get(session, region, secret).await;
+        let answer = answer.map_err(|error| explain(&error, address, &session.role))?;
         let GetSecretValueOutput { arn, version_id, secret_string, secret_binary, .. } = answer;
         value_of(arn.as_deref(), version_id, secret_string, secret_binary, secret, address)
     }
@@ -71,10 +75,8 @@ impl SecretsManager {
         if self.refusals.has(&session.role, region) {
             return all(None);
         }
-        let credentials = Builder::new().credentials_provider(session.credentials.clone());
         let ids = call.iter().filter_map(secret_of).map(|secret| secret.id.clone()).collect();
-        let request = self.clients.of(region, session.tenant).batch_get_secret_value().set_secret_id_list(Some(ids));
-        let answer = match request.customize().config_override(credentials).send().await {
+        let answer = match self.get_many(session, region, ids).await {
             Ok(answer) => answer,
             Err(error) => {
                 let what = format!("{} secrets in {region}", call.len());
@@ -102,6 +104,55 @@ impl SecretsManager {
         };
         call.iter().map(value).collect()
     }
+
+    async fn get(
+        &self,
+        session: &Session,
+        region: &Region,
+        secret: &Secret,
+    ) -> Result<GetSecretValueOutput, SdkError<GetSecretValueError>> {
+        let input = GetSecretValueInput::builder()
+            .secret_id(&secret.id)
+            .set_version_id(secret.revision.version_id().map(str::to_owned))
+            .set_version_stage(secret.revision.stage().map(str::to_owned))
+            .build()
+            .map_err(SdkError::construction_failure)?;
+        let tries = match self.short_way.ask(&self.get, region, Some(&session.credentials), input.clone()).await {
+            Short::Answer(answer) => return answer.map_err(|error| *error),
+            Short::Open(tries) => tries,
+        };
+        let GetSecretValueInput { secret_id, version_id, version_stage, .. } = input;
+        let request = self.clients.of(region, session.tenant, tries).get_secret_value();
+        let request = request.set_secret_id(secret_id).set_version_id(version_id).set_version_stage(version_stage);
+        request.customize().config_override(signed_by(&session.credentials)).send().await
+    }
+
+    async fn get_many(
+        &self,
+        session: &Session,
+        region: &Region,
+        ids: Vec<String>,
+    ) -> Result<BatchGetSecretValueOutput, SdkError<BatchGetSecretValueError>> {
+        let input = BatchGetSecretValueInput::builder().set_secret_id_list(Some(ids.clone())).build();
+        let input = input.map_err(SdkError::construction_failure)?;
+        let tries = match self.short_way.ask(&self.get_many, region, Some(&session.credentials), input).await {
+            Short::Answer(answer) => return answer.map_err(|error| *error),
+            Short::Open(tries) => tries,
+        };
+        let request = self.clients.of(region, session.tenant, tries).batch_get_secret_value();
+        let request = request.set_secret_id_list(Some(ids));
+        request.customize().config_override(signed_by(&session.credentials)).send().await
+    }
+}
+
+fn signed_by(credentials: &Credentials) -> Builder {
+    Builder::new().credentials_provider(credentials.clone())
+}
+
+/// See [`ShortWay::new`].
+async fn example(config: SdkConfig) {
+    let request = Client::new(&config).get_secret_value().secret_id("example");
+    let _ = request.customize().config_override(signed_by(&ShortWay::nobody())).send().await;
 }
 
 fn secret_of(address: &Stored) -> Option<&Secret> {
