@@ -43,15 +43,17 @@ impl<B: SecretBackend> Endpoints<B> {
         credentials: &B::Credentials,
         call: &[B::Address],
     ) -> Vec<Option<Result<SecretValue, FetchError>>> {
-        let Some(first) = call.first() else { return Vec::new() };
-        let (endpoint, fewer) = self.backend.endpoint(credentials, first);
+        let Some((endpoint, fewer)) = self.backend.endpoint(credentials, call) else { return Vec::new() };
         let most = self.at_once.of_an_endpoint;
-        let _turn = self.turns.take(endpoint, fewer.map_or(most, |fewer| fewer.min(most)), namespace).await;
+        let turn = self.turns.take(endpoint, fewer.map_or(most, |fewer| fewer.min(most)), namespace).await;
         let answers = self.backend.read(credentials, call).await;
-        // A moment for the connection to come back to its pool: whose turn is next would not find it there and open another.
-        for _ in 0..3 {
-            tokio::task::yield_now().await;
-        }
+        tokio::spawn(async move {
+            // A moment for the connection to come back to its pool: whose turn is next would not find it there and open another.
+            for _ in 0..3 {
+                tokio::task::yield_now().await;
+            }
+            drop(turn);
+        });
         answers
     }
 }

@@ -355,8 +355,8 @@ mod tests {
             addresses.chunks(3).map(<[At]>::to_vec).collect()
         }
 
-        fn endpoint(&self, _: &String, address: &At) -> (&'static str, Option<usize>) {
-            (address.0, None)
+        fn endpoint(&self, _: &String, call: &[At]) -> Option<(&'static str, Option<usize>)> {
+            Some((call.first()?.0, None))
         }
 
         async fn read(&self, credentials: &String, call: &[At]) -> Vec<Option<Result<SecretValue, FetchError>>> {

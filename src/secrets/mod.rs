@@ -60,13 +60,17 @@ pub trait SecretBackend: Send + Sync {
     type Address: Address;
     type Credentials: Send + Sync;
     /// Tells apart what calls go to: at each a bounded number is under way at the same time.
-    type Endpoint: Clone + Eq + Hash + Send + Sync;
+    type Endpoint: Clone + Eq + Hash + Send + Sync + 'static;
 
     /// Puts addresses of one place, all of them different, into the calls that read them. Each comes into exactly one.
     fn calls(&self, addresses: Vec<Self::Address>) -> Vec<Vec<Self::Address>>;
 
-    /// Where a call with this address goes, and how many it takes at the same time where that is fewer than usual.
-    fn endpoint(&self, credentials: &Self::Credentials, address: &Self::Address) -> (Self::Endpoint, Option<usize>);
+    /// Where a call goes, and how many that takes at the same time where it is fewer than usual. `None` for a call of nothing.
+    fn endpoint(
+        &self,
+        credentials: &Self::Credentials,
+        call: &[Self::Address],
+    ) -> Option<(Self::Endpoint, Option<usize>)>;
 
     /// Reads, with one call, what the backend holds now. Tries at once again, a few times, what is worth it. Answers each
     /// address, in their order: with `None` where it must be asked for in a call of its own, which an address alone never is.

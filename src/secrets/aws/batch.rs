@@ -13,6 +13,8 @@ use crate::plan::aws::{Item, Region, Revision, Stored};
 
 /// Most secrets that a call may name.
 const SECRETS_A_CALL: usize = 20;
+/// Most calls under way: a third of what a whole account may make in a second.
+pub const CALLS_AT_ONCE: usize = 32;
 /// How long it is remembered that a role may not make such calls: whoever grants the right need not restart anything.
 const REFUSAL_LIFE: Duration = Duration::from_secs(10 * 60);
 /// More roles than the pods of a node have.

@@ -44,7 +44,12 @@ impl Session {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Endpoint {
     SecretsManager(Region),
-    ParameterStore { region: Region, account: String },
+    /// Of Secrets Manager too, with a quota of their own.
+    Batches(Region),
+    ParameterStore {
+        region: Region,
+        account: String,
+    },
 }
 
 /// Reads from Secrets Manager and Parameter Store, in any Region, for any session.
@@ -78,15 +83,17 @@ impl SecretBackend for AwsBackend {
         secrets.into_iter().chain(parameter_store::calls(parameters)).collect()
     }
 
-    fn endpoint(&self, session: &Session, Stored { region, item }: &Stored) -> (Endpoint, Option<usize>) {
+    fn endpoint(&self, session: &Session, call: &[Stored]) -> Option<(Endpoint, Option<usize>)> {
+        let Stored { region, item } = call.first()?;
         let region = region.clone();
-        match item {
+        Some(match item {
+            Item::Secret(_) if call.len() > 1 => (Endpoint::Batches(region), Some(batch::CALLS_AT_ONCE)),
             Item::Secret(_) => (Endpoint::SecretsManager(region), None),
             Item::Parameter(_) => {
                 let account = session.account().to_owned();
                 (Endpoint::ParameterStore { region, account }, Some(parameter_store::CALLS_AT_ONCE))
             }
-        }
+        })
     }
 
     async fn read(&self, session: &Session, call: &[Stored]) -> Vec<Option<Result<SecretValue, FetchError>>> {
