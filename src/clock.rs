@@ -41,6 +41,13 @@ impl Freshness {
     }
 }
 
+/// Nanoseconds since the node's start, which its processes count alike and no setting of a clock changes.
+pub fn since_boot() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
+    seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(now.tv_nsec).unwrap_or_default())
+}
+
 /// What time it is outside this process.
 pub trait WallClock: Send + Sync + Debug + 'static {
     fn now(&self) -> SystemTime;

@@ -1,8 +1,11 @@
 //! What the process gives up before it holds a secret. The only place with `unsafe`.
 
+use std::os::fd::RawFd;
+
 use rustix::fs::Mode;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit, umask};
 use rustix::thread::set_no_new_privs;
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
 /// Variables that would make a library write secrets down, or hand it credentials that belong to no pod.
 const UNWANTED: [&str; 9] = [
@@ -17,10 +20,55 @@ const UNWANTED: [&str; 9] = [
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
 ];
 
+/// System calls that this program never makes: to start another, to look into one, to change what is mounted, to leave its
+/// namespaces, to load code into the kernel, to reach files past their paths, or to queue calls that no filter sees.
+const FORBIDDEN: [libc::c_long; 39] = [
+    libc::SYS_execve,
+    libc::SYS_execveat,
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_kcmp,
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_pivot_root,
+    libc::SYS_chroot,
+    libc::SYS_move_mount,
+    libc::SYS_open_tree,
+    libc::SYS_mount_setattr,
+    libc::SYS_fsopen,
+    libc::SYS_fsconfig,
+    libc::SYS_fsmount,
+    libc::SYS_fspick,
+    libc::SYS_open_by_handle_at,
+    libc::SYS_setns,
+    libc::SYS_unshare,
+    libc::SYS_bpf,
+    libc::SYS_perf_event_open,
+    libc::SYS_userfaultfd,
+    libc::SYS_io_uring_setup,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_delete_module,
+    libc::SYS_kexec_load,
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    libc::SYS_keyctl,
+    libc::SYS_swapon,
+    libc::SYS_swapoff,
+    libc::SYS_reboot,
+    libc::SYS_acct,
+    libc::SYS_quotactl,
+];
+
 /// To be called first in `main`, while the process has one thread.
 ///
 /// No core dump and no ptrace by others of the same user can show what is in memory, nothing that is started gains rights,
-/// and no file is readable by others before its mode is set on purpose.
+/// no file is readable by others before its mode is set on purpose, and calls that this program never makes fail with `EPERM`,
+/// whoever may get it to make them.
 ///
 /// # Errors
 /// When the kernel refuses one of them: then the process must not go on.
@@ -36,5 +84,51 @@ pub fn apply() -> std::io::Result<()> {
             std::env::remove_var(name);
         }
     }
+    close_inherited()?;
+    seccompiler::apply_filter(&filter()?).map_err(std::io::Error::other)
+}
+
+/// Descriptors that whoever started the process has left open.
+fn close_inherited() -> std::io::Result<()> {
+    let open: Vec<RawFd> = std::fs::read_dir("/proc/self/fd")?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|descriptor| *descriptor > 2)
+        .collect();
+    for descriptor in open {
+        #[expect(unsafe_code, reason = "nothing in this process knows these descriptors")]
+        // SAFETY: `apply` is called first in `main`, so nothing here has opened anything; what listed them is closed again,
+        // and to close that twice only fails.
+        unsafe {
+            libc::close(descriptor);
+        }
+    }
     Ok(())
+}
+
+fn filter() -> std::io::Result<BpfProgram> {
+    let architecture = std::env::consts::ARCH.try_into().map_err(std::io::Error::other)?;
+    let rules = FORBIDDEN.into_iter().map(|call| (call, Vec::new())).collect();
+    let refused = SeccompAction::Errno(libc::EPERM as u32);
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refused, architecture);
+    filter.and_then(TryInto::try_into).map_err(std::io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn nothing_can_be_started_any_more_and_files_can_still_be_read() {
+        // The filter is for this thread, and ends with it.
+        let thread = std::thread::spawn(|| {
+            set_no_new_privs(true).expect("given up");
+            seccompiler::apply_filter(&filter().expect("a filter")).expect("applied");
+            assert_eq!(Command::new("/bin/true").status().expect_err("refused").kind(), ErrorKind::PermissionDenied);
+            assert!(std::fs::read("/proc/self/status").is_ok());
+        });
+        thread.join().expect("as expected");
+    }
 }

@@ -11,7 +11,9 @@ use secretmount::credentials::aws::{Endpoint, credentials_of_answer};
 use secretmount::identity::KeySet;
 use secretmount::mount::MountRequest;
 use secretmount::plan::aws::{Arn, Item, Parameter, Region, Revision, RoleArn, Secret, Stored};
-use secretmount::plan::{Content, FilePermission, JmesPath, Object, PlannedFile, RelativePath, SecretPlan};
+use secretmount::plan::{
+    Content, FileLayout, FilePermission, JmesPath, Object, Owner, PlannedFile, RelativePath, SecretPlan,
+};
 use secretmount::render::render;
 use secretmount::secrets::{Fetched, SecretValue};
 use secretmount::spec::Parameters;
@@ -220,10 +222,15 @@ fn pick(expression: JmesPath, document: &str) -> Option<String> {
     let secret = Secret { id: "shop/db".into(), revision: Revision::Stage(Revision::CURRENT.into()) };
     let address = Stored { region: region(), item: Item::Secret(secret) };
     let path: RelativePath = "picked".parse().expect("it is a file name");
-    let file = PlannedFile { path: path.clone(), permission: permission(), content: Content::JmesPath(expression) };
+    let file = PlannedFile {
+        path: path.clone(),
+        permission: permission(),
+        owner: Owner::default(),
+        content: Content::JmesPath(expression),
+    };
     let object =
         Object { position: 1, address: address.clone(), standby: None, files: vec![file], refresh_interval: None };
-    let plan = SecretPlan { objects: vec![object], warnings: Vec::new() };
+    let plan = SecretPlan { objects: vec![object], layout: FileLayout::Atomic, warnings: Vec::new() };
     let value = SecretValue { content: document.to_owned().into(), version: "1".into() };
     let values = [Fetched { address, value: value.into() }];
     let mut files = render(&plan, &values, limits.max_value_bytes, limits.max_mount_bytes).ok()?;

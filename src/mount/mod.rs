@@ -17,7 +17,7 @@ use failing::{Failing, Remembered};
 use crate::clock::{Freshness, Instant};
 use crate::config::Limits;
 use crate::identity::{Identity, IdentityError};
-use crate::plan::{Files, RelativePath, SecretPlan};
+use crate::plan::{FileLayout, Files, PlannedFile, RelativePath, SecretPlan};
 use crate::provider::Provider;
 use crate::reason::{Explained, Explanation, Reason, chain};
 use crate::render::{RenderError, render};
@@ -134,7 +134,10 @@ impl<P: Provider> Mounter<P> {
                 let is_written = volume.is_written();
                 (Some((volumes, volume)), is_written)
             }
-            Writing::Driver => (None, false),
+            Writing::Driver => {
+                leave_to_driver(&plan)?;
+                (None, false)
+            }
         };
         let is_refresh = is_written || self.answered.contains(&target);
         let freshness = Freshness::of(is_refresh, self.max_age);
@@ -156,7 +159,7 @@ impl<P: Provider> Mounter<P> {
             self.answered.note(target);
             return Ok((Mounted { versions, files: Some(files) }, Outcome::Answered));
         };
-        let outcome = match volumes.replace(volume, files).await? {
+        let outcome = match volumes.replace(volume, files, plan.layout).await? {
             volume::Outcome::Changed => Outcome::Changed,
             volume::Outcome::Unchanged => Outcome::Unchanged,
         };
@@ -183,6 +186,17 @@ impl<P: Provider> Mounter<P> {
         record.enter(Stage::Render);
         Ok(render(plan, &values, self.limits.max_value_bytes, self.limits.max_mount_bytes)?)
     }
+}
+
+/// The driver writes links through `..data` that belong to root, and takes no other wish.
+fn leave_to_driver<A>(plan: &SecretPlan<A>) -> Result<(), MountError> {
+    let is_owned = |file: &PlannedFile| !file.owner.is_ours();
+    let problem = match plan.layout {
+        FileLayout::Files => "fileLayout: files",
+        FileLayout::Atomic if plan.objects.iter().flat_map(|object| &object.files).any(is_owned) => "uid or gid",
+        FileLayout::Atomic => return Ok(()),
+    };
+    Err(MountError::DriverWrites { problem })
 }
 
 /// What a mount has of it.
@@ -223,6 +237,10 @@ pub enum MountError {
     Volume(#[from] VolumeError),
     #[error("the mount was not done within its {:.1} s, which went by while {stage}; look at what that waits for, or raise --mount-deadline", budget.as_secs_f32())]
     BudgetSpent { stage: Stage, budget: Duration },
+    #[error(
+        "the class sets {problem}, which the driver cannot do, and on this node it writes the files; remove it from the class, or start the provider without --driver-writes-secrets"
+    )]
+    DriverWrites { problem: &'static str },
     #[error(transparent)]
     Remembered(#[from] Remembered),
     #[error("the provider on this node is shutting down; kubelet tries again, and its successor serves")]
@@ -240,6 +258,7 @@ impl Explained for MountError {
             Self::Render(error) => error.reason(),
             Self::Volume(error) => error.reason(),
             Self::BudgetSpent { .. } => Reason::BudgetSpent,
+            Self::DriverWrites { .. } => Reason::ConflictingSettings,
             Self::Remembered(error) => error.reason(),
             Self::ShuttingDown => Reason::ShuttingDown,
         }

@@ -11,7 +11,7 @@ mod jmespath;
 mod path;
 mod permission;
 
-pub use files::{File, Files};
+pub use files::{File, FileLayout, Files, Owner};
 pub use jmespath::{InvalidJmesPath, JmesPath};
 pub use path::{InvalidPath, RelativePath};
 pub use permission::{FilePermission, InvalidPermission};
@@ -36,6 +36,7 @@ pub trait Address: Clone + Eq + Hash + Debug + Display + Send + Sync + 'static {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretPlan<A> {
     pub objects: Vec<Object<A>>,
+    pub layout: FileLayout,
     /// What is wrong with the class without stopping the mount, each a sentence for its author.
     pub warnings: Vec<String>,
 }
@@ -66,6 +67,7 @@ impl<A> Object<A> {
 pub struct PlannedFile {
     pub path: RelativePath,
     pub permission: FilePermission,
+    pub owner: Owner,
     pub content: Content,
 }
 

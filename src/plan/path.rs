@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// Longest path, in bytes: what the driver's writer and `PATH_MAX` leave room for beside kubelet's directory.
 const MAX_BYTES: usize = 1024;
 /// Longest path, in elements.
@@ -14,7 +16,8 @@ const MAX_ELEMENT_BYTES: usize = 255;
 ///
 /// No element is empty, `.` or `..`; the first does not start with `..`, which kubelet, the driver and we keep for our own
 /// names; no character is a control character. Case and Unicode normal form are kept: two spellings are two files.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct RelativePath(String);
 
 impl RelativePath {
@@ -65,6 +68,20 @@ pub enum InvalidPath {
     TooDeep(usize),
     #[error("has an element of {0} bytes; {MAX_ELEMENT_BYTES} is the limit")]
     ElementTooLong(usize),
+}
+
+impl TryFrom<String> for RelativePath {
+    type Error = InvalidPath;
+
+    fn try_from(raw: String) -> Result<Self, InvalidPath> {
+        raw.parse()
+    }
+}
+
+impl From<RelativePath> for String {
+    fn from(path: RelativePath) -> Self {
+        path.0
+    }
 }
 
 impl FromStr for RelativePath {

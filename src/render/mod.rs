@@ -92,7 +92,10 @@ pub fn render<A: Address>(
                 }
             };
             let version = value.version.clone();
-            files.insert(planned.path.clone(), File { permission: planned.permission, content, version });
+            files.insert(
+                planned.path.clone(),
+                File { permission: planned.permission, owner: planned.owner, content, version },
+            );
         }
     }
     let size = files.values().map(|file| file.content.len()).sum();

@@ -1,8 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::plan::FilePermission;
-use crate::plan::Object;
+use crate::plan::{FileLayout, FilePermission, Object, Owner};
 use crate::secrets::SecretValue;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -40,11 +39,13 @@ fn pick_all(secret: &str, expressions: &[&str], max: usize) -> Result<Vec<String
     let file = |(index, expression): (usize, &&str)| PlannedFile {
         path: format!("file-{index:03}").parse().expect("valid"),
         permission: FilePermission::from_mode(0o644).0,
+        owner: Owner::default(),
         content: Content::JmesPath(expression.parse().expect("valid expression")),
     };
     let files = expressions.iter().enumerate().map(file).collect();
     let plan = SecretPlan {
         objects: vec![Object { position: 1, address: Name("shop/db"), standby: None, files, refresh_interval: None }],
+        layout: FileLayout::Atomic,
         warnings: vec![],
     };
     let value = SecretValue { content: SecretBytes::from(secret.to_owned()), version: "v1".into() };

@@ -440,7 +440,11 @@ mod tests {
             files: vec![],
             refresh_interval: None,
         };
-        SecretPlan { objects: addresses.iter().zip(1..).map(object).collect(), warnings: vec![] }
+        SecretPlan {
+            objects: addresses.iter().zip(1..).map(object).collect(),
+            layout: Default::default(),
+            warnings: vec![],
+        }
     }
 
     fn alone<const N: usize>(addresses: [At; N]) -> SecretPlan<At> {

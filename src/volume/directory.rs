@@ -4,7 +4,10 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
-use rustix::fs::{AtFlags, Dir, Mode, OFlags, ResolveFlags, mkdirat, openat2, readlinkat, renameat, unlinkat};
+use rustix::fs::{
+    AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags, mkdirat, openat2, readlinkat, renameat,
+    renameat_with, statat, unlinkat,
+};
 use rustix::io::{Errno, Result};
 
 use crate::random;
@@ -50,19 +53,21 @@ pub fn link_value(directory: impl AsFd, name: &OsStr) -> Result<Option<OsString>
     }
 }
 
-/// Prefix of names under which what was in the way waits for its removal.
-pub const ASIDE: &str = "..aside-";
+/// The type of an entry, or `None` where there is none.
+pub fn type_of(directory: impl AsFd, name: &OsStr) -> Result<Option<FileType>> {
+    match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.st_mode))),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
 
-/// Puts a file or link in the place of whatever has the name, in one step. A directory in the way, which somebody else must
-/// have put there, is moved aside first and removed. When it fails, the temporary name is gone too.
+/// Puts a file or link in the place of whatever has the name, in one step. A directory in the way has the temporary name for
+/// a moment, and is removed. When it fails, the temporary name is gone too.
 pub fn replace(directory: impl AsFd, temporary: &OsStr, name: &OsStr) -> Result<()> {
     let renamed = match renameat(&directory, temporary, &directory, name) {
-        Err(Errno::ISDIR) => {
-            let aside = random_name(ASIDE);
-            renameat(&directory, name, &directory, &aside)
-                .and_then(|()| renameat(&directory, temporary, &directory, name))
-                .inspect(|()| remove(&directory, &aside))
-        }
+        Err(Errno::ISDIR) => renameat_with(&directory, temporary, &directory, name, RenameFlags::EXCHANGE)
+            .inspect(|()| remove(&directory, temporary)),
         other => other,
     };
     renamed.inspect_err(|_| {

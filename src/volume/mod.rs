@@ -11,13 +11,20 @@
 //! `..secretmount` is a record of what was written, readable by root only, so that a file need not be read back to know
 //! that nothing has changed. Whatever starts with `..` is skipped by the driver's own listing.
 //!
+//! A class may ask for plain files instead (`plain.rs`), which the official provider writes.
+//!
 //! Nothing below the target is open while a mount waits for AWS, nor when it answers: an open directory there makes the
 //! driver's unmount fail, and the driver then takes the volume for mounted.
 
 mod atomic;
 mod directory;
+mod headroom;
+mod leftovers;
+mod plain;
 mod record;
+mod stage;
 mod target;
+mod write;
 mod writer;
 
 pub use target::{PodTarget, TargetPath};
@@ -56,6 +63,14 @@ pub enum VolumeError {
     GivenUp,
     #[error("the volume has no room for {bytes} bytes in {files} files")]
     NoSpace { bytes: usize, files: usize },
+    #[error(
+        "the file {path:?} cannot be given to the uid or gid of the class; add the capability CHOWN to the provider's container"
+    )]
+    NotOurs { path: String },
+    #[error(
+        "the set takes {size} bytes with all that belongs to it, and this provider's memory limit leaves {left}, half of which it may take; raise the memory limit of the provider's container, or mount less"
+    )]
+    NoHeadroom { size: u64, left: u64 },
     #[error("the volume could not be written: {step}: {error}")]
     Io { step: &'static str, error: io::Error },
 }
@@ -68,6 +83,8 @@ impl Explained for VolumeError {
             Self::Replaced { .. } | Self::Outdated => Reason::TargetChanged,
             Self::GivenUp => Reason::BudgetSpent,
             Self::NoSpace { .. } => Reason::NoSpace,
+            Self::NoHeadroom { .. } => Reason::MemoryLimit,
+            Self::NotOurs { .. } => Reason::ChownForbidden,
             Self::Io { .. } => Reason::WriteFailed,
         }
     }

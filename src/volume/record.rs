@@ -4,7 +4,7 @@
 //! file, a digest would tell a guesser when he has guessed a short secret. A record that is missing, that does not name the
 //! generation in use, or that others could have written is not believed; then the set is written once more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::directory::{confined, random_name};
 use super::{Step as _, VolumeError, directory};
-use crate::plan::{File, Files};
+use crate::plan::{File, FileLayout, Files, Owner, RelativePath};
 use crate::random;
 
 pub const NAME: &str = "..secretmount";
@@ -28,37 +28,83 @@ const MAX_BYTES: u64 = 4 * 1024 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     format: u32,
+    #[serde(default)]
+    pub layout: FileLayout,
+    /// The directory that holds the set, of the atomic layout.
     pub generation: String,
     salt: String,
-    pub files: BTreeMap<String, Entry>,
+    /// When the set was asked for, in nanoseconds since the node's start.
+    #[serde(default)]
+    pub asked: u64,
+    files: BTreeMap<RelativePath, Entry>,
+    /// Plain files of ours that are of no set any more, or of one that is only half in its place.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub plain: BTreeSet<RelativePath>,
+    /// Generations that no name leads to any more, by when that began, in nanoseconds since the node's start.
+    #[serde(default, skip_serializing_if = "Retired::is_empty")]
+    pub retired: Retired,
 }
+
+pub type Retired = BTreeMap<String, u64>;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     version: String,
     size: usize,
     mode: u32,
+    #[serde(default, skip_serializing_if = "Owner::is_ours")]
+    owner: Owner,
     digest: String,
 }
 
 impl Record {
     const FORMAT: u32 = 1;
 
-    /// The record of `files` as the generation of that name.
-    pub fn of(files: &Files, generation: &str) -> Self {
+    /// The record of `files` in a layout, as the generation of that name.
+    pub fn of(files: &Files, layout: FileLayout, generation: &str) -> Self {
         let salt = random::hex::<16>();
-        let entries = files.iter().map(|(path, file)| (path.to_string(), Entry::of(file, &salt))).collect();
-        Self { format: Self::FORMAT, generation: generation.into(), salt, files: entries }
+        let entries = files.iter().map(|(path, file)| (path.clone(), Entry::of(file, &salt))).collect();
+        let (generation, plain, retired) = (generation.into(), BTreeSet::new(), Retired::new());
+        Self { format: Self::FORMAT, layout, generation, salt, asked: 0, files: entries, plain, retired }
+    }
+
+    pub fn asked(self, asked: u64) -> Self {
+        Self { asked, ..self }
+    }
+
+    pub fn retired(self, retired: Retired) -> Self {
+        Self { retired, ..self }
+    }
+
+    /// The record of a volume between two sets of plain files. It is of no content.
+    pub fn unfinished(files: &Files, before: Option<&Self>) -> Self {
+        let mut record = Self::of(&Files::new(), FileLayout::Files, "");
+        record.take_over(before);
+        record.plain.extend(files.keys().cloned());
+        record
+    }
+
+    /// Plain files of ours that there may be.
+    pub fn plain_names(&self) -> BTreeSet<RelativePath> {
+        let of_set = self.files.keys().filter(|_| self.layout == FileLayout::Files);
+        self.plain.iter().chain(of_set).cloned().collect()
+    }
+
+    /// Remembers what an earlier record knows to be there, until it is gone.
+    pub fn take_over(&mut self, before: Option<&Self>) {
+        self.plain.extend(before.into_iter().flat_map(Self::plain_names));
+        self.retired.extend(before.into_iter().flat_map(|before| before.retired.clone()));
     }
 
     /// Whether what is recorded is what `files` would become, but for versions.
     pub fn has_content_of(&self, files: &Files) -> bool {
         self.files.len() == files.len()
             && files.iter().all(|(path, file)| {
-                self.files.get(path.as_str()).is_some_and(|entry| {
+                self.files.get(path).is_some_and(|entry| {
                     // The digest last: it costs a pass over the content.
                     entry.size == file.content.len()
                         && entry.mode == file.permission.mode()
+                        && entry.owner == file.owner
                         && entry.digest == digest(file, &self.salt)
                 })
             })
@@ -66,9 +112,7 @@ impl Record {
 
     /// Whether the versions are those of `files` too.
     pub fn has_versions_of(&self, files: &Files) -> bool {
-        files
-            .iter()
-            .all(|(path, file)| self.files.get(path.as_str()).is_some_and(|entry| entry.version == file.version))
+        files.iter().all(|(path, file)| self.files.get(path).is_some_and(|entry| entry.version == file.version))
     }
 
     /// The record in a volume, if there is one that can be believed.
@@ -108,6 +152,7 @@ impl Entry {
             version: file.version.clone(),
             size: file.content.len(),
             mode: file.permission.mode(),
+            owner: file.owner,
             digest: digest(file, salt),
         }
     }

@@ -6,13 +6,17 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use proptest::prelude::*;
 use tempfile::TempDir;
 
+use super::headroom::Headroom;
 use super::record::Record;
+use super::write::Write;
 use super::*;
-use crate::plan::{File, FilePermission, Files};
+use crate::clock;
+use crate::plan::{File, FileLayout, FilePermission, Files, Owner};
 use crate::sensitive::SecretBytes;
 
 /// A volume to write into, opened for every write as a mount does.
@@ -31,8 +35,28 @@ impl Scratch {
         fs::File::open(self.path()).expect("opened").into()
     }
 
+    /// In the atomic layout.
     fn replace(&self, files: &Files) -> Result<Outcome, VolumeError> {
-        atomic::replace(&self.open(), files, &|| false)
+        self.write(files, FileLayout::Atomic)
+    }
+
+    fn write(&self, files: &Files, layout: FileLayout) -> Result<Outcome, VolumeError> {
+        self.write_until(files, layout, usize::MAX)
+    }
+
+    /// Nobody wants it any more when that is asked so often.
+    fn write_until(&self, files: &Files, layout: FileLayout, moment: usize) -> Result<Outcome, VolumeError> {
+        let asked = AtomicUsize::new(0);
+        let given_up = || asked.fetch_add(1, Ordering::Relaxed) >= moment;
+        Write {
+            files,
+            layout,
+            asked: clock::since_boot(),
+            headroom: &Headroom::default(),
+            grace: Duration::ZERO,
+            given_up: &given_up,
+        }
+        .run(&self.open())
     }
 
     fn read(&self, name: &str) -> String {
@@ -94,6 +118,7 @@ impl Scratch {
 fn files(entries: &[(&str, &str)]) -> Files {
     let file = |content: &str| File {
         permission: FilePermission::from_mode(0o640).0,
+        owner: Owner::default(),
         content: SecretBytes::from(content.to_owned()),
         version: format!("version-{}", content.len()),
     };
@@ -153,14 +178,17 @@ fn another_mode_or_version_is_a_change_of_its_own_kind() {
 
 #[test]
 fn a_write_that_is_given_up_at_any_moment_leaves_the_old_set() {
+    given_up_at_any_moment(FileLayout::Atomic);
+    given_up_at_any_moment(FileLayout::Files);
+}
+
+fn given_up_at_any_moment(layout: FileLayout) {
     let old = files(&[("a", "old"), ("b", "old")]);
     let new = files(&[("a", "new"), ("c", "new"), ("d", "new")]);
     for moment in 0.. {
         let scratch = Scratch::new();
-        scratch.replace(&old).expect("written");
-        let asked = AtomicUsize::new(0);
-        let result = atomic::replace(&scratch.open(), &new, &|| asked.fetch_add(1, Ordering::Relaxed) == moment);
-        match result {
+        scratch.write(&old, layout).expect("written");
+        match scratch.write_until(&new, layout, moment) {
             Ok(_) => {
                 assert!(moment > new.len(), "it was asked before each file and before the rename");
                 break;
@@ -168,8 +196,8 @@ fn a_write_that_is_given_up_at_any_moment_leaves_the_old_set() {
             Err(error) => assert!(matches!(error, VolumeError::GivenUp), "{error}"),
         }
         scratch.assert_shows(&old);
-        scratch.replace(&new).expect("the next one repairs");
-        scratch.assert_holds(&new);
+        scratch.write(&new, layout).expect("the next one repairs");
+        scratch.assert_shows(&new);
     }
 }
 
@@ -199,6 +227,112 @@ fn f51_f52_names_of_another_writer_are_taken_over() {
     assert_eq!(scratch.read("stranger"), "kept");
     fs::remove_file(scratch.path().join("stranger")).expect("removed");
     scratch.assert_holds(&set);
+}
+
+#[test]
+fn f54_plain_files_stand_for_themselves_and_each_layout_takes_over_from_the_other() {
+    let scratch = Scratch::new();
+    let one = files(&[("user", "alice"), ("tls/key", "1"), ("tls/cert", "2"), ("dropped", "x"), ("gone/deep/y", "y")]);
+    let two = files(&[("user", "bob"), ("tls/key", "3"), ("new/z", "z")]);
+    for (from, to) in [
+        (FileLayout::Files, FileLayout::Files),
+        (FileLayout::Files, FileLayout::Atomic),
+        (FileLayout::Atomic, FileLayout::Files),
+    ] {
+        scratch.write(&one, from).expect("written");
+        scratch.assert_shows(&one);
+        assert_eq!(scratch.write(&two, to).expect("written"), Outcome::Changed);
+        scratch.assert_shows(&two);
+        assert_eq!(scratch.write(&two, to).expect("looked at"), Outcome::Unchanged);
+        let is_link = fs::symlink_metadata(scratch.path().join("user")).expect("there").is_symlink();
+        assert_eq!(is_link, to == FileLayout::Atomic);
+        let hidden = scratch.hidden();
+        assert_eq!(hidden.len(), if is_link { 3 } else { 1 }, "{hidden:?}");
+    }
+}
+
+#[test]
+fn f54_a_directory_of_plain_files_stays_the_same_directory() {
+    let scratch = Scratch::new();
+    scratch.write(&files(&[("tls/key", "1"), ("tls/old", "1")]), FileLayout::Files).expect("written");
+    let inode = || fs::metadata(scratch.path().join("tls")).expect("there").ino();
+    let before = inode();
+    let set = files(&[("tls/key", "2"), ("tls/new", "2")]);
+    scratch.write(&set, FileLayout::Files).expect("written");
+    assert_eq!(inode(), before, "whoever watches it goes on seeing what changes");
+    scratch.assert_shows(&set);
+}
+
+#[test]
+fn f49_a_plain_file_that_somebody_has_touched_is_put_back() {
+    let scratch = Scratch::new();
+    let set = files(&[("a", "1"), ("b/c", "2")]);
+    scratch.write(&set, FileLayout::Files).expect("written");
+    let spoil: [&dyn Fn(&Path); 4] = [
+        &|path| fs::remove_file(path).expect("removed"),
+        &|path| fs::set_permissions(path, fs::Permissions::from_mode(0o777)).expect("changed"),
+        &|path| fs::write(path, "longer").expect("changed"),
+        &|path| {
+            fs::remove_file(path).expect("removed");
+            symlink("/etc/passwd", path).expect("planted");
+        },
+    ];
+    for (name, spoil) in ["a", "b/c"].iter().flat_map(|name| spoil.iter().map(move |spoil| (name, spoil))) {
+        spoil(&scratch.path().join(name));
+        assert_eq!(scratch.write(&set, FileLayout::Files).expect("put back"), Outcome::Changed);
+        scratch.assert_shows(&set);
+    }
+}
+
+#[test]
+fn p8_what_was_asked_for_later_stays_whoever_wrote_it() {
+    for layout in [FileLayout::Atomic, FileLayout::Files] {
+        let scratch = Scratch::new();
+        let (first, second) = (files(&[("a", "first"), ("b", "1")]), files(&[("a", "second")]));
+        let asked = clock::since_boot();
+        scratch.write(&second, layout).expect("another process was asked later and was faster");
+        let late = Write {
+            files: &first,
+            layout,
+            asked,
+            headroom: &Headroom::default(),
+            grace: Duration::ZERO,
+            given_up: &|| false,
+        }
+        .run(&scratch.open());
+        assert!(matches!(late, Err(VolumeError::Outdated)), "{late:?}");
+        scratch.assert_shows(&second);
+        scratch.write(&first, layout).expect("asked for anew");
+        scratch.assert_shows(&first);
+    }
+}
+
+#[test]
+fn p2_whoever_is_on_his_way_to_a_file_of_the_old_set_gets_there() {
+    let scratch = Scratch::new();
+    let (one, two) = (files(&[("a", "1"), ("b", "1")]), files(&[("a", "2")]));
+    let write = |files, layout, grace| {
+        let headroom = Headroom::default();
+        Write { files, layout, asked: clock::since_boot(), headroom: &headroom, grace, given_up: &|| false }
+            .run(&scratch.open())
+            .expect("written")
+    };
+    let long = Duration::from_secs(3_600);
+    write(&one, FileLayout::Atomic, long);
+    let on_his_way = fs::canonicalize(scratch.path().join("..data")).expect("a generation");
+    for (layout, files) in [(FileLayout::Atomic, &two), (FileLayout::Files, &two), (FileLayout::Atomic, &one)] {
+        write(files, layout, long);
+        scratch.assert_shows(files);
+        assert_eq!(fs::read_to_string(on_his_way.join("b")).expect("still there"), "1");
+        write(files, layout, long);
+        assert_eq!(fs::read_to_string(on_his_way.join("b")).expect("also after a refresh without a change"), "1");
+    }
+    write(&one, FileLayout::Atomic, Duration::ZERO);
+    scratch.assert_holds(&one);
+    write(&one, FileLayout::Atomic, long);
+    write(&two, FileLayout::Files, long);
+    write(&two, FileLayout::Files, Duration::ZERO);
+    assert_eq!(scratch.hidden(), ["..secretmount"]);
 }
 
 #[test]
@@ -295,8 +429,8 @@ fn what_is_no_mounted_tmpfs_is_refused_and_left_alone() {
 /// One step of what happens to a volume.
 #[derive(Debug, Clone)]
 enum Event {
-    Write(Vec<(&'static str, u8)>),
-    GiveUp(Vec<(&'static str, u8)>, usize),
+    Write(Vec<(&'static str, u8)>, FileLayout),
+    GiveUp(Vec<(&'static str, u8)>, FileLayout, usize),
     Plant(&'static str, u8),
 }
 
@@ -313,10 +447,14 @@ fn event() -> impl Strategy<Value = Event> {
         Just("..generation-0123456789abcdef"),
     ];
     prop_oneof![
-        4 => set().prop_map(Event::Write),
-        2 => (set(), 0..6_usize).prop_map(|(set, moment)| Event::GiveUp(set, moment)),
+        4 => (set(), layout()).prop_map(|(set, layout)| Event::Write(set, layout)),
+        2 => (set(), layout(), 0..6_usize).prop_map(|(set, layout, moment)| Event::GiveUp(set, layout, moment)),
         1 => (planted, 0..4_u8).prop_map(|(name, kind)| Event::Plant(name, kind)),
     ]
+}
+
+fn layout() -> impl Strategy<Value = FileLayout> {
+    prop_oneof![Just(FileLayout::Atomic), Just(FileLayout::Files)]
 }
 
 fn set_of(entries: &[(&'static str, u8)]) -> Files {
@@ -328,16 +466,16 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_happened_before_a_write_leaves_exactly_its_set(events in proptest::collection::vec(event(), 1..8), last in proptest::collection::vec((prop_oneof![Just("a"), Just("c/x"), Just("z")], 0..3_u8), 1..4)) {
+    fn whatever_happened_before_a_write_leaves_exactly_its_set(events in proptest::collection::vec(event(), 1..8), last in proptest::collection::vec((prop_oneof![Just("a"), Just("c/x"), Just("z")], 0..3_u8), 1..4), layout in layout()) {
         let scratch = Scratch::new();
+        let nothing_planted = !events.iter().any(|event| matches!(event, Event::Plant(..)));
         for event in events {
             match event {
-                Event::Write(set) => {
-                    scratch.replace(&set_of(&set)).expect("written");
+                Event::Write(set, layout) => {
+                    scratch.write(&set_of(&set), layout).expect("written");
                 }
-                Event::GiveUp(set, moment) => {
-                    let asked = AtomicUsize::new(0);
-                    let _ = atomic::replace(&scratch.open(), &set_of(&set), &|| asked.fetch_add(1, Ordering::Relaxed) >= moment);
+                Event::GiveUp(set, layout, moment) => {
+                    let _ = scratch.write_until(&set_of(&set), layout, moment);
                 }
                 Event::Plant(name, kind) => {
                     let path = scratch.path().join(name);
@@ -353,7 +491,11 @@ proptest! {
             }
         }
         let set = set_of(&last);
-        scratch.replace(&set).expect("written");
+        scratch.write(&set, layout).expect("written");
+        prop_assert_eq!(scratch.write(&set, layout).expect("looked at"), Outcome::Unchanged);
+        if nothing_planted {
+            scratch.assert_shows(&set);
+        }
         // What nobody knows the maker of is left alone; everything of ours is as if nothing had been.
         let mut visible = scratch.visible_of_ours();
         visible.retain(|name, _| set.keys().any(|path| path.as_str() == name));
@@ -362,7 +504,7 @@ proptest! {
             prop_assert_eq!(visible[path.as_str()].as_bytes(), file.content.expose());
         }
         let generations = scratch.hidden().into_iter().filter(|name| name.starts_with("..generation-")).count();
-        prop_assert_eq!(generations, 1);
+        prop_assert_eq!(generations, usize::from(layout == FileLayout::Atomic));
     }
 }
 

@@ -1,22 +1,29 @@
 //! One writer per volume at a time, and the newest request wins.
 //!
 //! Writing blocks, so it happens on a thread of its own; it cannot be interrupted there, so it asks for itself whether it is
-//! still wanted. Between two processes on one volume, the rename of each is whole; the later one wins.
+//! still wanted. Of two processes on one volume, such as two versions of this provider, the one that was asked later wins.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::headroom::Headroom;
 use super::record::Record;
-use super::{Outcome, PodTarget, TargetPath, VolumeError, atomic};
-use crate::plan::Files;
+use super::write::Write;
+use super::{Outcome, PodTarget, TargetPath, VolumeError};
+use crate::clock;
+use crate::plan::{FileLayout, Files};
 
 /// Volumes that are remembered. The oldest go first; nobody tells when one is unmounted.
 const REMEMBERED: usize = 4_096;
+
+/// Longer than anybody takes from a link to the file that it leads to.
+const GRACE: Duration = Duration::from_secs(1);
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -25,19 +32,22 @@ pub struct Volumes {
     kubelet_dir: Option<PathBuf>,
     jobs: Sender<Job>,
     served: Arc<Mutex<Served>>,
+    headroom: Headroom,
 }
 
-/// Which request was served last in each volume.
+/// Which request was served last in each volume, by when it came, in nanoseconds since the node's start.
 #[derive(Default)]
 struct Served {
+    /// No two requests came at the same time.
     next: u64,
     last: HashMap<TargetPath, u64>,
 }
 
-/// A volume that one request is for. Later requests for it have higher numbers.
+/// A volume that one request is for.
 pub struct Volume {
     target: PodTarget,
-    number: u64,
+    /// When it came; later requests have higher numbers.
+    asked: u64,
     is_written: bool,
 }
 
@@ -60,7 +70,7 @@ impl Volumes {
             }
         };
         std::thread::Builder::new().name("volume".into()).spawn(run)?;
-        Ok(Self { kubelet_dir, jobs, served: Arc::default() })
+        Ok(Self { kubelet_dir, jobs, served: Arc::default(), headroom: Headroom::of_this_process() })
     }
 
     /// Looks at the target of a request, and closes it again.
@@ -68,9 +78,9 @@ impl Volumes {
     /// # Errors
     /// Anything that is not the pod's own mounted tmpfs.
     pub async fn find(&self, path: TargetPath) -> Result<Volume, VolumeError> {
-        let number = {
+        let asked = {
             let mut served = self.served.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            served.next += 1;
+            served.next = clock::since_boot().max(served.next + 1);
             served.next
         };
         let kubelet_dir = self.kubelet_dir.clone();
@@ -79,7 +89,7 @@ impl Volumes {
             Ok((target, Record::read(&directory).is_some()))
         };
         let (target, is_written) = self.run(find).await?;
-        Ok(Volume { target, number, is_written })
+        Ok(Volume { target, asked, is_written })
     }
 
     /// Makes `files` the content of the volume. When the returned future is dropped before it is done, nothing more is
@@ -87,21 +97,24 @@ impl Volumes {
     ///
     /// # Errors
     /// The first step that fails; see [`VolumeError`].
-    pub async fn replace(&self, volume: Volume, files: Files) -> Result<Outcome, VolumeError> {
+    pub async fn replace(&self, volume: Volume, files: Files, layout: FileLayout) -> Result<Outcome, VolumeError> {
         let wanted = Wanted(Arc::new(AtomicBool::new(true)));
         let still_wanted = wanted.0.clone();
-        let served = self.served.clone();
+        let (served, headroom) = (self.served.clone(), self.headroom.clone());
         self.run(move || {
-            let Volume { target, number, .. } = volume;
-            let outdated = || served.lock().is_ok_and(|served| served.last.get(target.path()) > Some(&number));
+            let Volume { target, asked, .. } = volume;
+            let outdated = || served.lock().is_ok_and(|served| served.last.get(target.path()) > Some(&asked));
             if outdated() {
                 return Err(VolumeError::Outdated);
             }
             let directory = target.open()?;
-            let outcome = atomic::replace(&directory, &files, &|| !still_wanted.load(Ordering::Acquire))?;
+            let given_up = || !still_wanted.load(Ordering::Acquire);
+            let outcome =
+                Write { files: &files, layout, asked, headroom: &headroom, grace: GRACE, given_up: &given_up }
+                    .run(&directory)?;
             drop(directory);
             let mut served = served.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            served.note(target.path().clone(), number);
+            served.note(target.path().clone(), asked);
             Ok(outcome)
         })
         .await
@@ -123,12 +136,12 @@ impl Volumes {
 }
 
 impl Served {
-    fn note(&mut self, path: TargetPath, number: u64) {
+    fn note(&mut self, path: TargetPath, asked: u64) {
         if self.last.len() >= REMEMBERED && !self.last.contains_key(&path) {
-            let oldest = self.last.iter().min_by_key(|(_, number)| **number).map(|(path, _)| path.clone());
+            let oldest = self.last.iter().min_by_key(|(_, asked)| **asked).map(|(path, _)| path.clone());
             oldest.and_then(|oldest| self.last.remove(&oldest));
         }
-        self.last.insert(path, number);
+        self.last.insert(path, asked);
     }
 }
 

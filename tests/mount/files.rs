@@ -1,9 +1,13 @@
 //! What is in the volume, and what AWS is asked for it.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, SystemTime};
 
-use crate::support::{World, class, class_of, needs_mounts, versions};
+use devcloud::node::Volume;
+use tonic::Code;
+
+use crate::support::{World, assert_refused, class, class_of, may_chown, needs_mounts, versions};
 
 const CLASS: &str = r#"
 - objectName: shop/db
@@ -114,6 +118,73 @@ async fn sub_directories_arns_and_stages_are_read() {
     let files = volume.files().expect("readable");
     let seen: Vec<_> = files.iter().map(|(name, file)| (name.as_str(), file.content.as_slice())).collect();
     assert_eq!(seen, [("shop/pinned", &b"pinned"[..]), ("tls/current.pem", b"new"), ("tls/previous.pem", b"old")]);
+}
+
+#[tokio::test]
+async fn f57_f58_files_belong_to_whom_the_class_says_and_links_to_root() {
+    needs_mounts!();
+    if !may_chown() {
+        return;
+    }
+    let world = World::new().await;
+    world.cloud.put_secret("eu-west-1", "shop/db", db("one"));
+    world.cloud.put_secret("eu-west-1", "shop/key", "key");
+    let owned = "- {objectName: shop/db, objectType: secretsmanager}\n\
+        - {objectName: shop/key, objectType: secretsmanager, filePermission: '0400', uid: 1001}\n";
+    let owners = |volume: &Volume| {
+        ["shop_db", "shop_key"].map(|name| {
+            let meta = fs::metadata(volume.path().join(name)).expect("there");
+            (meta.uid(), meta.gid(), meta.mode() & 0o7777)
+        })
+    };
+    let volume = world.publish();
+    for layout in ["atomic", "files"] {
+        let class = class(owned).with("gid", "2000").with("filePermission", "0440").with("fileLayout", layout);
+        for _ in 0..2 {
+            world.mount(&class, &volume).await.expect("mounted");
+            assert_eq!(owners(&volume), [(0, 2000, 0o440), (1001, 2000, 0o400)], "{layout}");
+        }
+        for name in fs::read_dir(volume.path()).expect("listed").map(|entry| entry.expect("entry").path()) {
+            let meta = fs::symlink_metadata(&name).expect("there");
+            assert!(
+                meta.uid() == 0 || meta.is_file(),
+                "{} is a link that a sticky directory lets nobody follow",
+                name.display()
+            );
+        }
+    }
+    // Another owner alone is a change.
+    let class = class(owned).with("gid", "2001").with("filePermission", "0440").with("fileLayout", "files");
+    world.mount(&class, &volume).await.expect("mounted");
+    assert_eq!(owners(&volume), [(0, 2001, 0o440), (1001, 2001, 0o400)]);
+}
+
+#[tokio::test]
+async fn f54_plain_files_are_replaced_one_by_one_and_either_layout_follows_the_other() {
+    needs_mounts!();
+    let world = World::new().await;
+    world.cloud.put_secret("eu-west-1", "shop/key", "key");
+    let volume = world.publish();
+    for (password, layout) in [("one", "files"), ("two", "files"), ("three", "atomic"), ("four", "files")] {
+        world.cloud.put_secret("eu-west-1", "shop/db", db(password));
+        world.mount(&class(CLASS).with("fileLayout", layout), &volume).await.expect("mounted");
+        let files = volume.files().expect("readable");
+        assert_eq!(files["password"].content, password.as_bytes());
+        assert_eq!(files.len(), 5);
+        let is_link = fs::symlink_metadata(volume.path().join("user")).expect("there").is_symlink();
+        assert_eq!(is_link, layout == "atomic");
+    }
+}
+
+#[tokio::test]
+async fn what_the_driver_cannot_write_is_refused_where_it_writes() {
+    let world = World::driver_writes().await;
+    world.cloud.put_secret("eu-west-1", "shop/key", "key");
+    for (parameter, value) in [("fileLayout", "files"), ("uid", "1000"), ("gid", "1000")] {
+        let refused = world.ask(&class_of(&["shop/key"]).with(parameter, value)).await;
+        assert_refused(refused, Code::InvalidArgument, "ConflictingSettings", &[parameter, "--driver-writes-secrets"]);
+    }
+    world.ask(&class_of(&["shop/key"]).with("fileLayout", "atomic")).await.expect("that is what it writes");
 }
 
 #[tokio::test]

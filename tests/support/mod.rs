@@ -211,6 +211,16 @@ pub fn may_mount() -> bool {
     false
 }
 
+/// Whether this process may give files to other users; where it may not, it says that the calling test is skipped.
+pub fn may_chown() -> bool {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let may = std::os::unix::fs::chown(file.path(), Some(1001), Some(2000)).is_ok();
+    if !may {
+        skip("to give files to other users; run it as root");
+    }
+    may
+}
+
 /// Whether this process has a network of its own, with nothing but a loopback in it. Where it has none, the calling test is
 /// run once more in one, and where that is forbidden, it says that it is skipped.
 pub fn has_own_network() -> bool {
@@ -234,7 +244,7 @@ pub fn has_own_network() -> bool {
 const INSIDE: &str = "SECRETMOUNT_TEST_INSIDE";
 
 /// Says that the calling test is skipped, past the harness, which would swallow it.
-fn skip(what: &str) {
+pub fn skip(what: &str) {
     let _ = writeln!(std::io::stderr(), "SKIPPED {}: it needs {what}", this_test());
 }
 

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use super::SHOWN;
+use super::ownership::id;
 use super::raw::{RawFailoverObject, RawJmesPath, RawObject};
 use super::refresh::RefreshInterval;
 use super::translation::Translation;
 use crate::plan::aws::{Arn, Item, Parameter, Region, Revision, Secret, Stored};
-use crate::plan::{Content, FilePermission, JmesPath, Object, PlannedFile, RelativePath};
+use crate::plan::{Content, FilePermission, JmesPath, Object, Owner, PlannedFile, RelativePath};
 use crate::spec::SpecError;
 
 /// One object, with everything but the Region it is read in.
@@ -28,6 +29,7 @@ pub struct Defaults<'a> {
     pub translation: Translation,
     pub failover_region: Option<&'a Region>,
     pub permission: FilePermission,
+    pub owner: Owner,
     pub refresh_interval: Option<RefreshInterval>,
 }
 
@@ -59,11 +61,14 @@ impl Entry {
         let standby = reader.standby(failover, defaults.failover_region, service, &choice, alias.is_some())?;
 
         let permission = reader.permission(raw.file_permission.as_deref())?.unwrap_or(defaults.permission);
+        let uid = reader.owner("uid", given(raw.uid))?.or(defaults.owner.uid);
+        let gid = reader.owner("gid", given(raw.gid))?.or(defaults.owner.gid);
+        let owner = Owner { uid, gid };
         let path = reader.path(alias.as_deref().unwrap_or(&reader.name))?;
-        let mut files = vec![PlannedFile { path, permission, content: Content::Whole }];
+        let mut files = vec![PlannedFile { path, permission, owner, content: Content::Whole }];
         let mut jmes_aliases = Vec::new();
         for entry in raw.jmes_path.unwrap_or_default() {
-            let (file, alias) = reader.jmes_path(entry, permission)?;
+            let (file, alias) = reader.jmes_path(entry, permission, owner)?;
             files.push(file);
             jmes_aliases.push(alias);
         }
@@ -132,6 +137,12 @@ impl Reader<'_> {
         Ok(Some(kept))
     }
 
+    fn owner(&self, key: &str, written: Option<String>) -> Result<Option<u32>, SpecError> {
+        let Some(written) = written else { return Ok(None) };
+        let shown: String = written.chars().take(SHOWN).collect();
+        id(&written).map(Some).map_err(|problem| self.wrong(format!("has the {key} {shown:?}, which {problem}")))
+    }
+
     fn refresh_interval(&self, written: &str) -> Result<RefreshInterval, SpecError> {
         let shown: String = written.chars().take(SHOWN).collect();
         RefreshInterval::parse(written)
@@ -153,6 +164,7 @@ impl Reader<'_> {
         &mut self,
         entry: Option<RawJmesPath>,
         default_permission: FilePermission,
+        owner: Owner,
     ) -> Result<(PlannedFile, String), SpecError> {
         let entry = entry.ok_or_else(|| self.wrong("has an empty entry in jmesPath".into()))?;
         let expression = given(entry.path).ok_or_else(|| self.wrong("has a jmesPath entry without `path`".into()))?;
@@ -163,6 +175,7 @@ impl Reader<'_> {
         let file = PlannedFile {
             path: self.path(&alias)?,
             permission: self.permission(entry.file_permission.as_deref())?.unwrap_or(default_permission),
+            owner,
             content: Content::JmesPath(expression.parse::<JmesPath>().map_err(|problem| SpecError::JmesPath {
                 expression: expression.chars().take(SHOWN).collect(),
                 object: self.name.clone(),

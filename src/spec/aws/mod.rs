@@ -6,11 +6,13 @@
 mod authentication;
 mod compare;
 mod entry;
+mod ownership;
 mod raw;
 mod refresh;
 mod translation;
 
 use entry::{Defaults, Entry};
+use ownership::id;
 use raw::RawObject;
 use refresh::RefreshInterval;
 use translation::Translation;
@@ -18,7 +20,7 @@ use translation::Translation;
 use super::{Parameters, SpecError, yaml};
 use crate::config::Limits;
 use crate::plan::aws::{Authentication, InvalidRegion, Region, Stored};
-use crate::plan::{FilePermission, SecretPlan};
+use crate::plan::{FileLayout, FilePermission, InvalidPermission, Owner, SecretPlan};
 
 /// Most characters of a text that is refused, perhaps for its length, that its error shows.
 const SHOWN: usize = 100;
@@ -30,6 +32,7 @@ pub struct Class {
     region: Option<Region>,
     failover_region: Option<Region>,
     objects: Vec<Entry>,
+    layout: FileLayout,
     warnings: Vec<String>,
 }
 
@@ -51,6 +54,9 @@ impl Class {
         let authentication = authentication::parse(parameters, &mut warnings)?;
         let translation = Translation::parse(parameter(parameters, "pathTranslation"))?;
         let refresh_interval = self::refresh_interval(parameters)?;
+        let layout = self::layout(parameters)?;
+        let permission = self::permission(parameters, &mut warnings)?.unwrap_or(default_permission);
+        let owner = Owner { uid: owner(parameters, "uid")?, gid: owner(parameters, "gid")? };
 
         let objects = raw_objects(parameters, limits)?
             .into_iter()
@@ -60,7 +66,8 @@ impl Class {
                 let defaults = Defaults {
                     translation,
                     failover_region: failover_region.as_ref(),
-                    permission: default_permission,
+                    permission,
+                    owner,
                     refresh_interval,
                 };
                 Entry::parse(raw, position, defaults, &mut warnings)
@@ -74,7 +81,7 @@ impl Class {
         compare::refuse_equal_objects(&objects)?;
         let objects: Vec<Entry> = objects.into_iter().map(|(entry, _)| entry).collect();
         warnings.extend(compare::compare_paths(&objects)?);
-        Ok(Self { authentication, region, failover_region, objects, warnings })
+        Ok(Self { authentication, region, failover_region, objects, layout, warnings })
     }
 
     /// Region that the class names for all its objects.
@@ -101,7 +108,7 @@ impl Class {
             });
         }
         let objects = self.objects.iter().map(|entry| entry.in_region(region)).collect::<Result<_, _>>()?;
-        Ok(SecretPlan { objects, warnings: self.warnings.clone() })
+        Ok(SecretPlan { objects, layout: self.layout, warnings: self.warnings.clone() })
     }
 }
 
@@ -112,27 +119,47 @@ fn parameter<'a>(parameters: &'a Parameters, name: &str) -> Option<&'a str> {
 
 fn region(parameters: &Parameters, name: &'static str) -> Result<Option<Region>, SpecError> {
     let Some(value) = parameter(parameters, name) else { return Ok(None) };
-    let region = value.parse().map_err(|problem: InvalidRegion| SpecError::Parameter {
-        parameter: name,
-        value: value.chars().take(SHOWN).collect(),
-        problem: problem.to_string(),
-    })?;
+    let region = value.parse().map_err(|problem: InvalidRegion| wrong(name, value, problem))?;
     Ok(Some(region))
 }
 
 fn refresh_interval(parameters: &Parameters) -> Result<Option<RefreshInterval>, SpecError> {
     let Some(value) = parameter(parameters, "refreshInterval") else { return Ok(None) };
-    let interval = RefreshInterval::parse(value).map_err(|problem| SpecError::Parameter {
-        parameter: "refreshInterval",
-        value: value.chars().take(SHOWN).collect(),
-        problem,
-    })?;
+    let interval = RefreshInterval::parse(value).map_err(|problem| wrong("refreshInterval", value, problem))?;
     Ok(Some(interval))
+}
+
+fn wrong(parameter: &'static str, value: &str, problem: impl ToString) -> SpecError {
+    SpecError::Parameter { parameter, value: value.chars().take(SHOWN).collect(), problem: problem.to_string() }
+}
+
+fn layout(parameters: &Parameters) -> Result<FileLayout, SpecError> {
+    match parameter(parameters, "fileLayout") {
+        None | Some("atomic") => Ok(FileLayout::Atomic),
+        Some("files") => Ok(FileLayout::Files),
+        Some(value) => Err(wrong("fileLayout", value, "is no layout; write atomic or files")),
+    }
+}
+
+fn permission(parameters: &Parameters, warnings: &mut Vec<String>) -> Result<Option<FilePermission>, SpecError> {
+    let Some(value) = parameter(parameters, "filePermission") else { return Ok(None) };
+    let kept: FilePermission = value
+        .parse()
+        .map_err(|problem: InvalidPermission| wrong("filePermission", value, format!("is invalid; {problem}")))?;
+    if kept.to_string() != value {
+        warnings.push(format!("the special bits of filePermission {value:?} of the class are not set"));
+    }
+    Ok(Some(kept))
+}
+
+fn owner(parameters: &Parameters, name: &'static str) -> Result<Option<u32>, SpecError> {
+    let Some(value) = parameter(parameters, name) else { return Ok(None) };
+    id(value).map(Some).map_err(|problem| wrong(name, value, problem))
 }
 
 fn unknown_parameters(parameters: &Parameters) -> Vec<String> {
     /// The last is no parameter of a class, but stands among them: the class's name, which the driver adds.
-    const KNOWN: [&str; 11] = [
+    const KNOWN: [&str; 15] = [
         "objects",
         "region",
         "failoverRegion",
@@ -143,6 +170,10 @@ fn unknown_parameters(parameters: &Parameters) -> Vec<String> {
         "roleArn",
         "assumeRoles",
         "refreshInterval",
+        "fileLayout",
+        "filePermission",
+        "uid",
+        "gid",
         "secretProviderClass",
     ];
     parameters

@@ -19,6 +19,8 @@ pub struct RawObject {
     pub jmes_path: Option<Vec<Option<RawJmesPath>>>,
     pub failover_object: Option<RawFailoverObject>,
     pub refresh_interval: Option<String>,
+    pub uid: Option<String>,
+    pub gid: Option<String>,
     pub unknown_keys: Vec<String>,
 }
 
@@ -73,6 +75,8 @@ impl ReadKeys for RawObject {
             "jmespath" => self.jmes_path = map.next_value()?,
             "failoverobject" => self.failover_object = map.next_value()?,
             "refreshinterval" => self.refresh_interval = map.next_value()?,
+            "uid" => self.uid = map.next_value()?,
+            "gid" => self.gid = map.next_value()?,
             _ => return Ok(false),
         }
         Ok(true)

@@ -63,7 +63,7 @@ class Privileges(unittest.TestCase):
                 "privileged": False,
                 "allowPrivilegeEscalation": False,
                 "readOnlyRootFilesystem": True,
-                "capabilities": {"drop": ["ALL"]},
+                "capabilities": {"drop": ["ALL"], "add": ["CHOWN"]},
             },
         )
         self.assertEqual(POD["securityContext"], {"seccompProfile": {"type": "RuntimeDefault"}})

@@ -1,0 +1,15 @@
+//! Faults that have to be made: the process killed between two system calls, readers beside a writer, an attacker on the way
+//! to the target. Tests are named after the ids of `docs/reliability.md`. What needs root says so where it is missing.
+
+#[path = "../support/mod.rs"]
+#[allow(dead_code, unused_imports, unused_macros, reason = "shared with the suite `mount`, which uses all of it")]
+mod support;
+
+mod attacker;
+mod crash;
+mod modes;
+mod page;
+mod process;
+mod readers;
+mod root;
+mod rows;
