@@ -24,7 +24,7 @@ use crate::provider::Provider;
 use crate::provider::aws::Aws;
 use crate::secrets::aws::AwsBackend;
 use crate::secrets::{CallsAtOnce, Share};
-use crate::telemetry;
+use crate::telemetry::{self, Log};
 use crate::volume::Volumes;
 
 /// A node has as many cores as it likes; this process needs two.
@@ -40,7 +40,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// # Errors
 /// What kept it from starting. Once it serves, it ends well.
 pub fn run(settings: Settings) -> anyhow::Result<()> {
-    telemetry::start(&settings.log_level, settings.log_format)?;
+    let log = Arc::new(telemetry::start(&settings.log_level, settings.log_format)?);
     std::panic::set_hook(Box::new(|panic| {
         // The place only: the payload can hold what was being worked on.
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -53,10 +53,10 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
         .max_blocking_threads(MOST_LOOKUPS)
         .enable_all()
         .build()?;
-    runtime.block_on(serve(settings))
+    runtime.block_on(serve(settings, log))
 }
 
-async fn serve(settings: Settings) -> anyhow::Result<()> {
+async fn serve(settings: Settings, log: Arc<Log>) -> anyhow::Result<()> {
     info!(version = env!("CARGO_PKG_VERSION"), driver_writes = settings.driver_writes_secrets, "starting");
     for warning in settings.official.warnings() {
         warn!(warning, "a flag is ignored");
@@ -110,7 +110,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let at_once = CallsAtOnce { of_an_endpoint: settings.endpoint_calls, of_a_mount: settings.mount_calls };
     let refreshes = Refreshes { max_age: settings.max_age, share, pause_after_failure: settings.failed_refresh_pause };
     let mounter = Arc::new(Mounter::new(provider, identity, writing, settings.limits, refreshes, at_once));
-    tokio::spawn(sweep(Arc::downgrade(&mounter)));
+    tokio::spawn(sweep(Arc::downgrade(&mounter), Arc::downgrade(&log)));
     let closing = CancellationToken::new();
     let service = ProviderService::new(mounter, settings.mount_deadline, closing.clone());
     let shutdown = Shutdown { stop, grace: settings.shutdown_grace, closing };
@@ -131,12 +131,19 @@ impl PublishedKeys for Document {
     }
 }
 
-/// Secrets that nobody may be served any more are not to lie in memory until somebody asks.
-async fn sweep(mounter: Weak<Mounter<Aws>>) {
+/// Secrets that nobody may be served any more are not to lie in memory until somebody asks, and lines that are lost are not to
+/// be missed by nobody.
+async fn sweep(mounter: Weak<Mounter<Aws>>, log: Weak<Log>) {
     let mut ticks = tokio::time::interval(SWEPT_EVERY);
-    while let Some(mounter) = mounter.upgrade() {
+    let mut known = 0;
+    while let (Some(mounter), Some(log)) = (mounter.upgrade(), log.upgrade()) {
         mounter.sweep();
-        drop(mounter);
+        let lost = log.lost_lines();
+        if lost > known {
+            warn!(lines = lost - known, "log lines were lost: nobody read them");
+            known = lost;
+        }
+        drop((mounter, log));
         ticks.tick().await;
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -24,19 +25,40 @@ const CAPPED: [&str; 13] = [
     "rustls",
 ];
 
+/// Lines that wait for whoever reads standard error, half a MiB or so. What comes while there are more is lost: a container
+/// runtime that does not read must not hold up mounts.
+const WAITING_LINES: usize = 1_000;
+
+/// The log. When it is dropped, what waits is written.
+pub struct Log {
+    _writer: WorkerGuard,
+    lost: ErrorCounter,
+}
+
+impl Log {
+    /// How many lines were lost since the start.
+    pub fn lost_lines(&self) -> usize {
+        self.lost.dropped_lines()
+    }
+}
+
 /// Sends log lines to standard error from now on.
 ///
 /// # Errors
 /// A level that is neither a level nor a filter, in words that say what is.
-pub fn start(level: &str, format: LogFormat) -> anyhow::Result<()> {
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter(level)?).with_writer(io::stderr);
+pub fn start(level: &str, format: LogFormat) -> anyhow::Result<Log> {
+    let filter = filter(level)?;
+    let builder = NonBlockingBuilder::default().thread_name("log").lossy(true).buffered_lines_limit(WAITING_LINES);
+    let (lines, writer) = builder.finish(io::stderr());
+    let log = Log { _writer: writer, lost: lines.error_counter() };
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines);
     match format {
         LogFormat::Json => {
             subscriber.json().flatten_event(true).with_current_span(false).with_span_list(false).finish().try_init()?
         }
         LogFormat::Text => subscriber.with_ansi(false).finish().try_init()?,
     }
-    Ok(())
+    Ok(log)
 }
 
 /// What is logged at a level.

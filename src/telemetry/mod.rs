@@ -3,5 +3,5 @@
 mod logs;
 mod record;
 
-pub use logs::start;
+pub use logs::{Log, start};
 pub use record::{MountRecord, Outcome, Stage};

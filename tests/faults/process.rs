@@ -1,10 +1,18 @@
 //! What a process of this provider is from its start on.
 
 use std::fs;
+use std::io::Read as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use devcloud::node::{Driver, Node};
+use futures_util::future::join_all;
 use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
+use tokio::net::UnixStream;
 
-use crate::support::World;
+use crate::support::{REGION, World, class_of, cloud, is_final, mount_for, needs_mounts};
 
 #[tokio::test]
 async fn a28_the_process_has_given_up_what_it_does_not_need() {
@@ -37,4 +45,97 @@ async fn descriptors_that_its_parent_left_open_are_closed() {
         fs::read_dir(format!("/proc/{process}/fd")).expect("listed").map(|entry| entry.expect("an entry").path());
     let open: Vec<_> = open.filter_map(|link| fs::read_link(link).ok()).collect();
     assert!(!open.is_empty() && !open.iter().any(|file| file == left.path()), "{open:?}");
+}
+
+#[tokio::test]
+async fn f81_a_log_that_nobody_reads_holds_up_no_mount_and_lost_lines_are_counted() {
+    let cloud = cloud().await;
+    cloud.put_secret(REGION, "shop/key", "k");
+    let node = Node::new().expect("a node");
+    let kubeconfig = node.scratch().join("kubeconfig");
+    fs::write(&kubeconfig, cloud.kubeconfig()).expect("written");
+    let mut provider = Command::new(env!("CARGO_BIN_EXE_secretmount"))
+        .arg(format!("--provider-volume={}", node.providers_dir().display()))
+        .args(["--driver-writes-secrets=true", "--log-level=debug"])
+        .env_clear()
+        .env("AWS_ENDPOINT_URL", cloud.aws_url())
+        .env("KUBECONFIG", kubeconfig)
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("started");
+    let driver = dialled(&node.providers_dir().join("aws.sock")).await;
+    let pod = cloud.put_pod("shop", "web-0", "web", "node-a");
+    let target = node.unmounted(&pod, "secrets").expect("a directory");
+    // A pipe holds 64 KiB, and a thousand lines wait besides.
+    let mount = mount_for(&cloud, &pod, &class_of(&["shop/key"]), &target);
+    for _ in 0..40 {
+        for answer in join_all((0..50).map(|_| driver.mount(&mount))).await {
+            answer.expect("mounted, though nobody reads the log");
+        }
+    }
+    let mut log = provider.stderr.take().expect("piped");
+    let (mut said, mut part) = (String::new(), [0; 4096]);
+    while !said.contains("log lines were lost") {
+        let length = log.read(&mut part).expect("read");
+        assert!(length > 0, "it ended without a word about them");
+        said += &String::from_utf8_lossy(&part[..length]);
+    }
+    provider.kill().expect("ended");
+    provider.wait().expect("ended");
+}
+
+async fn dialled(socket: &Path) -> Driver {
+    loop {
+        if let Ok(driver) = Driver::dial(socket).await
+            && driver.version().await.is_ok()
+        {
+            return driver;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn f68_a_process_without_descriptors_waits_for_some_and_then_serves() {
+    let world = World::driver_writes().await;
+    world.cloud.put_secret(REGION, "shop/key", "k");
+    let process = Pid::from_raw(world.provider.id().expect("it runs").cast_signed());
+    let now =
+        fs::read_dir(format!("/proc/{}/fd", world.provider.id().expect("it runs"))).expect("listed").count() as u64;
+    let most = Rlimit { current: Some(now + 8), maximum: Some(now + 8) };
+    prlimit(process, Resource::Nofile, most).expect("limited");
+    // Whoever connects, the kernel lets in; that many are not accepted.
+    let idle: Vec<_> = join_all((0..40).map(|_| UnixStream::connect(world.provider.socket()))).await;
+    assert!(idle.iter().all(Result::is_ok));
+    assert!(world.provider.logged_times("no connection can be accepted", 3).await, "it goes on trying");
+    let tries = || world.provider.log().matches("no connection can be accepted").count();
+    let before = tries();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(tries() - before <= 6, "and not in a loop: {} times in a second", tries() - before);
+    drop(idle);
+    world.ask(&class_of(&["shop/key"])).await.expect("served again, without anybody's help");
+    dialled(world.provider.socket()).await;
+}
+
+#[tokio::test]
+async fn f79_a_node_that_was_frozen_writes_nothing_for_a_caller_that_has_gone() {
+    needs_mounts!();
+    let world = World::new().await;
+    world.cloud.put_secret(REGION, "shop/key", "k");
+    world.cloud.set_latency_of("GetSecretValue", Duration::from_millis(500));
+    let volume = world.publish();
+    let mount = world.mount_of(&class_of(&["shop/key"]), volume.path()).timeout(Duration::from_secs(2));
+    let frozen = async {
+        world.cloud.wait_for_call("GetSecretValue").await;
+        world.provider.signal(Signal::STOP).expect("stopped");
+    };
+    let (answer, ()) = tokio::join!(world.driver.mount(&mount), frozen);
+    answer.expect_err("nobody answers, and the client does not wait");
+    world.provider.signal(Signal::CONT).expect("goes on");
+    let later = world
+        .driver
+        .mount(&world.mount_of(&class_of(&["shop/none"]), volume.path()).timeout(Duration::from_secs(5)))
+        .await;
+    assert!(is_final(later.expect_err("there is no such secret").code()));
+    assert_eq!(fs::read_dir(volume.path()).expect("listed").count(), 0);
 }
