@@ -1,4 +1,4 @@
-//! P3: the process is killed before every system call of a write, and the next one repairs.
+//! P3, F42 to F44: the process is killed before every system call of a write, or the call fails; the next write repairs.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,13 +6,16 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use devcloud::DevCloud;
-use devcloud::node::{Class, Node, Provider, Volume};
+use devcloud::node::{Class, Driver, Node, Provider, Volume};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::NamedTempFile;
 
 use crate::root::is_root;
 use crate::rows::{pair_class, put_pair, value, whole};
-use crate::support::{READY, cloud, mount_for, needs_mounts, start};
+use crate::support::{READY, cloud, is_final, mount_for, needs_mounts, start};
 
 /// Every call by which a write changes something, or opens what it changes.
 const CALLS: [&str; 11] = [
@@ -48,6 +51,50 @@ async fn p3_f54_plain_files_killed_anywhere_are_each_old_or_new() {
 async fn p3_f54_a_change_of_layout_killed_anywhere_leaves_every_name_readable() {
     walk("atomic, then files", true).await;
     walk("files, then atomic", true).await;
+}
+
+#[tokio::test]
+async fn f42_f43_f44_a_call_that_fails_leaves_the_old_set_or_the_new_one_and_the_next_mount_works() {
+    fail_everywhere("atomic").await;
+}
+
+#[tokio::test]
+async fn f42_f43_f44_a_call_that_fails_leaves_plain_files_old_or_new_and_the_next_mount_works() {
+    fail_everywhere("files").await;
+}
+
+/// Every call once with an error that any may have, and once with those of a full file system or process where it creates.
+async fn fail_everywhere(layout: &'static str) {
+    needs_mounts!();
+    if !is_root() {
+        return;
+    }
+    let walk = Walk {
+        cloud: cloud().await,
+        node: Node::new().expect("a node"),
+        before: layout,
+        after: layout,
+        is_refresh: true,
+    };
+    let provider = walk.start();
+    let driver = provider.driver(READY).await.expect("it serves");
+    let mut points = 0;
+    // One that does not close keeps the descriptor only here: Linux closes it whatever it answers.
+    for call in CALLS.into_iter().filter(|call| *call != "close") {
+        let creates = ["mkdirat", "openat2", "write", "symlinkat"].contains(&call);
+        for error in
+            ["EIO", "ENOSPC", "EDQUOT", "EROFS", "EMFILE", "ENOMEM"].into_iter().take(if creates { 6 } else { 1 })
+        {
+            for number in 1.. {
+                if !walk.fail_at(&provider, &driver, call, number, error).await {
+                    break;
+                }
+                points += 1;
+            }
+        }
+    }
+    eprintln!("{layout}: {points} calls failed");
+    assert!(points >= 50, "only {points} calls: does strace see the thread?");
 }
 
 async fn walk(layouts: &'static str, is_refresh: bool) {
@@ -97,9 +144,9 @@ impl Walk {
         }
         put_pair(&self.cloud, 2);
 
-        let killer = Killer::attach(provider.id().expect("it runs"), call, number);
+        let fault = Fault::inject(&provider, call, &format!("signal=KILL:when={number}"));
         let answer = driver.mount(&mount(&after)).await;
-        drop(killer);
+        drop(fault);
         if answer.is_ok() {
             assert_eq!(read(&volume), set(2), "{call} {number}");
             provider.terminate().await.expect("ended");
@@ -114,8 +161,36 @@ impl Walk {
         assert_eq!(read(&volume), set(2), "{call} {number}");
         self.assert_nothing_is_left_over(&volume, call, number);
         next.terminate().await.expect("ended");
-        volume.unmount().expect("nothing holds it");
+        unmount(&volume).await;
         true
+    }
+
+    /// Whether there was such a call.
+    async fn fail_at(&self, provider: &Provider, driver: &Driver, call: &str, number: usize, error: &str) -> bool {
+        let pod = self.cloud.put_pod("shop", "web-0", "web", "node-a");
+        let volume = self.node.publish(&pod, &format!("{call}-{error}-{number}").to_lowercase()).expect("a tmpfs");
+        let mount = mount_for(&self.cloud, &pod, &pair_class().with("fileLayout", self.after), volume.path());
+        put_pair(&self.cloud, 1);
+        driver.mount(&mount).await.expect("the old set is written");
+        put_pair(&self.cloud, 2);
+
+        let fault = Fault::inject(provider, call, &format!("error={error}:when={number}"));
+        let answer = driver.mount(&mount).await;
+        let was_met = fault.was_met();
+        let place = format!("{error} of {call} {number}");
+        match answer {
+            Ok(_) => assert_eq!(read(&volume), set(2), "{place}"),
+            Err(status) => {
+                assert!(was_met && is_final(status.code()), "{place}: {status}");
+                assert!(!status.message().starts_with("Internal"), "{place}: {status}");
+                self.assert_old_or_new(&volume, call, number);
+            }
+        }
+        driver.mount(&mount).await.unwrap_or_else(|status| panic!("after {place}: {status}"));
+        assert_eq!(read(&volume), set(2), "after {place}");
+        self.assert_nothing_is_left_over(&volume, call, number);
+        unmount(&volume).await;
+        was_met
     }
 
     /// But the set before, which stays for a second, and the link to it.
@@ -163,16 +238,33 @@ fn read(volume: &Volume) -> Set {
     entries.filter_map(read).collect()
 }
 
+/// Nothing of the provider holds it. What other tests of this process start holds for a moment what is open here.
+async fn unmount(volume: &Volume) {
+    for _ in 0..100 {
+        if volume.unmount().is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    volume.unmount().expect("nothing holds it");
+}
+
 fn hidden(path: &Path) -> Vec<String> {
     let names = fs::read_dir(path).expect("listed").map(|entry| entry.expect("an entry").file_name());
     names.filter_map(|name| name.into_string().ok()).filter(|name| name.starts_with("..")).collect()
 }
 
-/// Kills a process when the thread that writes volumes comes to its so many-th call of a kind.
-struct Killer(Child);
+/// Something that happens to the thread that writes volumes at a system call of a kind, as long as this lives.
+struct Fault {
+    strace: Child,
+    calls: NamedTempFile,
+}
 
-impl Killer {
-    fn attach(process: u32, call: &str, number: usize) -> Self {
+impl Fault {
+    /// What happens, and at which call, is in the words of `strace -e inject`.
+    fn inject(provider: &Provider, call: &str, what: &str) -> Self {
+        let process = provider.id().expect("it runs");
+        let calls = NamedTempFile::new().expect("a file");
         let tasks =
             fs::read_dir(format!("/proc/{process}/task")).expect("it runs").map(|task| task.expect("a thread").path());
         let mut writers =
@@ -181,8 +273,10 @@ impl Killer {
         let mut strace = Command::new("strace")
             .arg("-p")
             .arg(thread)
-            .args(["-o", "/dev/null", "-e", &format!("trace={call}")])
-            .args(["-e", &format!("inject={call}:signal=KILL:when={number}")])
+            .arg("-o")
+            .arg(calls.path())
+            .args(["-e", &format!("trace={call}")])
+            .args(["-e", &format!("inject={call}:{what}")])
             .stderr(Stdio::piped())
             .spawn()
             .expect("the command strace is there");
@@ -190,13 +284,27 @@ impl Killer {
         let mut lines = BufReader::new(strace.stderr.take().expect("piped"));
         lines.read_line(&mut said).expect("it says something");
         assert!(said.contains("attached"), "{said}");
-        Self(strace)
+        Self { strace, calls }
+    }
+
+    /// Ends it, and says whether it has happened.
+    fn was_met(mut self) -> bool {
+        self.end();
+        fs::read_to_string(self.calls.path()).expect("read").contains("(INJECTED)")
+    }
+
+    /// strace writes what it has, and leaves the thread, when it is asked to end.
+    fn end(&mut self) {
+        let strace = Pid::from_raw(self.strace.id().cast_signed()).expect("an id");
+        let _ = kill_process(strace, Signal::TERM);
+        let _ = self.strace.wait();
     }
 }
 
-impl Drop for Killer {
+impl Drop for Fault {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        if matches!(self.strace.try_wait(), Ok(None)) {
+            self.end();
+        }
     }
 }
