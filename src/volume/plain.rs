@@ -29,9 +29,9 @@ use crate::plan::{File, FileLayout, Files, RelativePath};
 pub fn replace(volume: &OwnedFd, write: &Write<'_>) -> Result<Outcome, VolumeError> {
     let files = write.files;
     let record = Record::read(volume);
-    let is_ours = |record: &&Record| record.layout == FileLayout::Files && record.has_content_of(files);
-    if record.as_ref().filter(is_ours).is_some() && is_whole(volume, files)? {
-        finish(volume, write, record.as_ref())?;
+    let is_it = |record: &Record| record.layout == FileLayout::Files && record.has_content_of(files);
+    if record.as_ref().is_some_and(is_it) && is_whole(volume, files)? {
+        clear_away(volume, write, record.as_ref())?;
         touch(volume)?;
         return Ok(Outcome::Unchanged);
     }
@@ -45,12 +45,12 @@ pub fn replace(volume: &OwnedFd, write: &Write<'_>) -> Result<Outcome, VolumeErr
     let root = open_below(volume, &generation).step("opening the new set")?;
     place_all(&root, volume)?;
     drop(root);
-    finish(volume, write, record.as_ref())?;
+    clear_away(volume, write, record.as_ref())?;
     Ok(Outcome::Changed)
 }
 
-/// Clears away what is not of this set, and says in the record that it is whole.
-fn finish(volume: &OwnedFd, write: &Write<'_>, before: Option<&Record>) -> Result<(), VolumeError> {
+/// Clears away what is not of this set, and says in the record that it is whole, where the one before does not say so.
+fn clear_away(volume: &OwnedFd, write: &Write<'_>, before: Option<&Record>) -> Result<(), VolumeError> {
     let files = write.files;
     for path in before.into_iter().flat_map(Record::plain_names).filter(|path| !files.contains_key(path)) {
         remove_plain(volume, &path);
@@ -66,7 +66,10 @@ fn finish(volume: &OwnedFd, write: &Write<'_>, before: Option<&Record>) -> Resul
     }
     kept.retain(|_, replaced| write.stays(*replaced));
     sweep(volume, files, None, &kept)?;
-    Record::of(files, FileLayout::Files, "").asked(write.asked).retired(kept).write(volume)
+    match Record::read(volume) {
+        Some(record) if record.is_whole_of(files) && record.retired == kept => Ok(()),
+        _ => Record::of(files, FileLayout::Files, "").asked(write.asked).retired(kept).write(volume),
+    }
 }
 
 /// Moves everything in one directory to the same names in another.

@@ -110,6 +110,14 @@ impl Record {
             })
     }
 
+    /// Whether it is of just these plain files, with their versions, and of nothing that has still to go.
+    pub fn is_whole_of(&self, files: &Files) -> bool {
+        self.layout == FileLayout::Files
+            && self.plain.is_empty()
+            && self.has_content_of(files)
+            && self.has_versions_of(files)
+    }
+
     /// Whether the versions are those of `files` too.
     pub fn has_versions_of(&self, files: &Files) -> bool {
         files.iter().all(|(path, file)| self.files.get(path).is_some_and(|entry| entry.version == file.version))

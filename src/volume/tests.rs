@@ -243,7 +243,10 @@ fn f54_plain_files_stand_for_themselves_and_each_layout_takes_over_from_the_othe
         scratch.assert_shows(&one);
         assert_eq!(scratch.write(&two, to).expect("written"), Outcome::Changed);
         scratch.assert_shows(&two);
+        let record = || fs::metadata(scratch.path().join("..secretmount")).expect("a record").ino();
+        let before = record();
         assert_eq!(scratch.write(&two, to).expect("looked at"), Outcome::Unchanged);
+        assert_eq!(record(), before, "nothing is written where nothing has changed");
         let is_link = fs::symlink_metadata(scratch.path().join("user")).expect("there").is_symlink();
         assert_eq!(is_link, to == FileLayout::Atomic);
         let hidden = scratch.hidden();
