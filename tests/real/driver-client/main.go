@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -32,6 +33,9 @@ const class = `
 
 // A class that has dropped a file and a directory of the other.
 const smallerClass = "- {objectName: shop/db, objectType: secretsmanager, objectAlias: db.json}"
+
+// A little more than the provider keeps the set before.
+const graceOfSets = 1100 * time.Millisecond
 
 // The passwords in shop/db, before and after a rotation.
 const (
@@ -73,6 +77,7 @@ var checks = []struct {
 	{"a misspelt key is NotFound, says so, and leaves the volume as it was", misspeltKey},
 	{"take-over: what the driver's writer wrote becomes the provider's, without a gap for readers", takeOver},
 	{"take-over: what the provider wrote becomes the driver's and the provider's again, likewise", handBack},
+	{"take-over: what the driver's writer wrote becomes plain files of the provider, and links again, likewise", takeOverPlain},
 	{"the provider behind the socket changes, also to one that behaves as the official one: no mount fails", switches},
 }
 
@@ -257,6 +262,32 @@ func takeOver(w *world) error {
 	return w.rotateInto(target)
 }
 
+func takeOverPlain(w *world) error {
+	w.layout = "files"
+	defer func() { w.layout = "" }()
+	target, err := w.publish()
+	if err != nil {
+		return err
+	}
+	if err := w.driverMount(target, class); err != nil {
+		return err
+	}
+	if err := w.rotateInto(target); err != nil {
+		return err
+	}
+	if meta, err := os.Lstat(filepath.Join(target, "db.json")); err != nil || !meta.Mode().IsRegular() {
+		return fmt.Errorf("db.json is no plain file: %v", err)
+	}
+	if err := w.put("shop/db", database(first)); err != nil {
+		return err
+	}
+	if _, err := w.mount(w.providerWrites, target, class); err != nil {
+		return err
+	}
+	w.layout = ""
+	return w.rotateInto(target)
+}
+
 func handBack(w *world) error {
 	target, _, err := w.published(class)
 	if err != nil {
@@ -316,18 +347,27 @@ func (w *world) rotateInto(target string) error {
 	_, failure := w.mount(w.providerWrites, target, smallerClass)
 	err = errors.Join(err, failure, filesIn(target, smallerClassFiles(second)))
 
-	generation, failure := os.Readlink(filepath.Join(target, "..data"))
+	// The set before stays for a second; whatever is called next clears it away.
+	time.Sleep(graceOfSets)
+	if _, failure := w.mount(w.providerWrites, target, smallerClass); failure != nil {
+		err = errors.Join(err, failure)
+	}
+	expected := []string{"..secretmount", "db.json"}
+	if w.layout != "files" {
+		generation, failure := os.Readlink(filepath.Join(target, "..data"))
+		err = errors.Join(err, failure)
+		expected = append(expected, "..data", generation)
+	}
 	entries, unread := os.ReadDir(target)
 	var names []string
 	for _, entry := range entries {
 		names = append(names, entry.Name())
 	}
-	expected := []string{"..data", "..secretmount", "db.json", generation}
 	slices.Sort(expected)
 	if !slices.Equal(names, expected) {
 		err = errors.Join(err, fmt.Errorf("in the volume are %q", names))
 	}
-	return errors.Join(err, failure, unread)
+	return errors.Join(err, unread)
 }
 
 // Files by path, as a container sees them.

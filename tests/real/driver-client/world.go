@@ -57,6 +57,8 @@ type world struct {
 	tokens  string
 	kubelet string
 	volumes []string
+	// fileLayout of the class where the provider writes, empty for the default.
+	layout string
 }
 
 // Reads what ./run has put into its directory, and gets a token for the pod as kubelet does.
@@ -125,7 +127,12 @@ func call() (context.Context, context.CancelFunc) {
 
 // Asks for a mount with what the driver sends, in the spelling of its encoder.
 func (w *world) mount(provider provider, target, objects string) (*v1alpha1.MountResponse, error) {
+	layout := w.layout
+	if provider == w.driverWrites {
+		layout = ""
+	}
 	attributes, err := json.Marshal(map[string]string{
+		"fileLayout":      layout,
 		"objects":         objects,
 		"region":          region,
 		"pathTranslation": "False",
