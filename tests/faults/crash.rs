@@ -13,7 +13,7 @@ use devcloud::node::{Class, Driver, Node, Provider, Volume};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::NamedTempFile;
 
-use crate::root::is_root;
+use crate::root::may_trace;
 use crate::rows::{pair_class, put_pair, value, whole};
 use crate::support::{READY, cloud, is_final, mount_for, needs_mounts, start};
 
@@ -66,7 +66,7 @@ async fn f42_f43_f44_a_call_that_fails_leaves_plain_files_old_or_new_and_the_nex
 /// Every call once with an error that any may have, and once with those of a full file system or process where it creates.
 async fn fail_everywhere(layout: &'static str) {
     needs_mounts!();
-    if !is_root() {
+    if !may_trace() {
         return;
     }
     let walk = Walk {
@@ -99,7 +99,7 @@ async fn fail_everywhere(layout: &'static str) {
 
 async fn walk(layouts: &'static str, is_refresh: bool) {
     needs_mounts!();
-    if !is_root() {
+    if !may_trace() {
         return;
     }
     let (before, after) = layouts.split_once(", then ").unwrap_or((layouts, layouts));
