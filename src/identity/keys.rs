@@ -115,7 +115,7 @@ impl Keys {
                     if asked.elapsed() < FLOOR && patience == Patience::None {
                         return Ok(());
                     }
-                    tokio::time::sleep_until(*asked + FLOOR).await;
+                    tokio::time::sleep(FLOOR.saturating_sub(asked.elapsed())).await;
                     self.read(&mut asked).await
                 }
             }

@@ -7,6 +7,12 @@
 //!
 //! Not here: what a principal may do (AWS decides), where its token goes next (`credentials`).
 
+// Nothing that comes from outside may end the process.
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)
+)]
+
 mod claims;
 mod digest;
 mod key_set;

@@ -27,7 +27,7 @@ impl Scope {
     pub fn part(&self, parts: u8) -> u8 {
         let mut hasher = std::hash::DefaultHasher::new();
         (&self.namespace, &self.service_account).hash(&mut hasher);
-        (hasher.finish() % u64::from(parts.max(1))) as u8
+        hasher.finish().checked_rem(parts.into()).unwrap_or_default() as u8
     }
 }
 

@@ -87,15 +87,14 @@ impl Reviews {
 
     fn take(&self) -> bool {
         let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
-        let intervals = bucket.filled.elapsed().as_millis() / INTERVAL.as_millis();
+        let intervals = bucket.filled.elapsed().as_millis().checked_div(INTERVAL.as_millis()).unwrap_or_default();
         let intervals = u32::try_from(intervals).unwrap_or(BURST).min(BURST);
-        match bucket.left + intervals >= BURST {
-            true => *bucket = Bucket { left: BURST, filled: Instant::now() },
-            false => {
-                bucket.left += intervals;
-                bucket.filled += INTERVAL * intervals;
-            }
-        }
+        let left = bucket.left.saturating_add(intervals);
+        let filled = bucket.filled.checked_add(INTERVAL.saturating_mul(intervals));
+        *bucket = match filled.filter(|_| left < BURST) {
+            Some(filled) => Bucket { left, filled },
+            None => Bucket { left: BURST, filled: Instant::now() },
+        };
         let taken = bucket.left > 0;
         bucket.left = bucket.left.saturating_sub(1);
         taken

@@ -4,6 +4,12 @@
 //! and says what to write. Each cloud has its own grammar, because each official provider has. Whoever writes a pod can
 //! override every parameter of a class with the pod's `volumeAttributes`, so class and pod author count as one attacker.
 
+// Nothing that comes from outside may end the process.
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)
+)]
+
 #[cfg(feature = "aws")]
 pub mod aws;
 pub mod yaml;

@@ -99,7 +99,7 @@ fn remove_at(directory: &impl AsFd, name: &OsStr, depth: usize) {
     }
     if let Ok(below) = open_below(directory, name) {
         for entry in names(&below, usize::MAX - 2).unwrap_or_default() {
-            remove_at(&below, &entry, depth + 1);
+            remove_at(&below, &entry, depth.saturating_add(1));
         }
     }
     let _ = unlinkat(directory, name, AtFlags::REMOVEDIR);

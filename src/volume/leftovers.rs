@@ -66,10 +66,10 @@ pub fn visible_link(name: &OsStr) -> OsString {
 
 /// Removes a plain file of ours, and the directories above it that are empty then. What cannot be removed stays.
 pub fn remove_plain(volume: &OwnedFd, path: &RelativePath) {
-    let elements: Vec<&OsStr> = path.elements().map(OsStr::new).collect();
-    let Some((name, above)) = elements.split_last() else { return };
+    let mut above: Vec<&OsStr> = path.elements().map(OsStr::new).collect();
+    let Some(name) = above.pop() else { return };
     let mut directories: Vec<OwnedFd> = Vec::new();
-    for element in above {
+    for element in &above {
         // A link is another writer's.
         match open_below(directories.last().unwrap_or(volume), element) {
             Ok(directory) => directories.push(directory),
@@ -78,11 +78,11 @@ pub fn remove_plain(volume: &OwnedFd, path: &RelativePath) {
     }
     let parent = directories.last().unwrap_or(volume);
     if type_of(parent, name) == Ok(Some(FileType::RegularFile)) {
-        let _ = unlinkat(parent, *name, AtFlags::empty());
+        let _ = unlinkat(parent, name, AtFlags::empty());
     }
-    for depth in (0..above.len()).rev() {
-        let parent = depth.checked_sub(1).map_or(volume, |index| &directories[index]);
-        if unlinkat(parent, above[depth], AtFlags::REMOVEDIR).is_err() {
+    while let (Some(name), Some(_)) = (above.pop(), directories.pop()) {
+        let parent = directories.last().unwrap_or(volume);
+        if unlinkat(parent, name, AtFlags::REMOVEDIR).is_err() {
             return;
         }
     }

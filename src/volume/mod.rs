@@ -16,6 +16,12 @@
 //! Nothing below the target is open while a mount waits for AWS, nor when it answers: an open directory there makes the
 //! driver's unmount fail, and the driver then takes the volume for mounted.
 
+// Nothing that comes from outside may end the process.
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)
+)]
+
 mod atomic;
 mod directory;
 mod headroom;

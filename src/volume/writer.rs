@@ -80,7 +80,7 @@ impl Volumes {
     pub async fn find(&self, path: TargetPath) -> Result<Volume, VolumeError> {
         let asked = {
             let mut served = self.served.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            served.next = clock::since_boot().max(served.next + 1);
+            served.next = clock::since_boot().max(served.next.saturating_add(1));
             served.next
         };
         let kubelet_dir = self.kubelet_dir.clone();
