@@ -1,7 +1,5 @@
 //! What the process gives up before it holds a secret. The only place with `unsafe`.
 
-use std::os::fd::RawFd;
-
 use rustix::fs::Mode;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit, umask};
 use rustix::thread::set_no_new_privs;
@@ -88,21 +86,15 @@ pub fn apply() -> std::io::Result<()> {
     seccompiler::apply_filter(&filter()?).map_err(std::io::Error::other)
 }
 
-/// Descriptors that whoever started the process has left open.
+/// Descriptors that whoever started the process has left open. Linux before 5.9 cannot close them together; there they stay.
 fn close_inherited() -> std::io::Result<()> {
-    let open: Vec<RawFd> = std::fs::read_dir("/proc/self/fd")?
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|descriptor| *descriptor > 2)
-        .collect();
-    for descriptor in open {
-        #[expect(unsafe_code, reason = "nothing in this process knows these descriptors")]
-        // SAFETY: `apply` is called first in `main`, so nothing here has opened anything; what listed them is closed again,
-        // and to close that twice only fails.
-        unsafe {
-            libc::close(descriptor);
-        }
+    #[expect(unsafe_code, reason = "nothing in this process knows these descriptors")]
+    // SAFETY: `apply` is called first in `main`, so nothing here has opened anything.
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
+    match std::io::Error::last_os_error() {
+        error if closed != 0 && error.raw_os_error() != Some(libc::ENOSYS) => Err(error),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn filter() -> std::io::Result<BpfProgram> {
