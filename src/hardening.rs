@@ -86,13 +86,14 @@ pub fn apply() -> std::io::Result<()> {
     seccompiler::apply_filter(&filter()?).map_err(std::io::Error::other)
 }
 
-/// Descriptors that whoever started the process has left open. Linux before 5.9 cannot close them together; there they stay.
+/// Descriptors that whoever started the process has left open. They stay where the kernel cannot close them together (before
+/// Linux 5.9), or a container runtime's profile does not let it.
 fn close_inherited() -> std::io::Result<()> {
     #[expect(unsafe_code, reason = "nothing in this process knows these descriptors")]
     // SAFETY: `apply` is called first in `main`, so nothing here has opened anything.
     let closed = unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
     match std::io::Error::last_os_error() {
-        error if closed != 0 && error.raw_os_error() != Some(libc::ENOSYS) => Err(error),
+        error if closed != 0 && !matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => Err(error),
         _ => Ok(()),
     }
 }
