@@ -139,10 +139,9 @@ async fn f79_a_node_that_was_frozen_writes_nothing_for_a_caller_that_has_gone() 
     let (answer, ()) = tokio::join!(world.driver.mount(&mount), frozen);
     answer.expect_err("nobody answers, and the client does not wait");
     world.provider.signal(Signal::CONT).expect("goes on");
-    let later = world
-        .driver
-        .mount(&world.mount_of(&class_of(&["shop/none"]), volume.path()).timeout(Duration::from_secs(5)))
-        .await;
-    assert!(is_final(later.expect_err("there is no such secret").code()));
+    // The next one waits as long as the driver does: a machine that is busy takes its time to wake up.
+    let later = world.driver.mount(&world.mount_of(&class_of(&["shop/none"]), volume.path())).await;
+    let later = later.expect_err("there is no such secret");
+    assert!(is_final(later.code()), "{later}");
     assert_eq!(fs::read_dir(volume.path()).expect("listed").count(), 0);
 }
