@@ -238,7 +238,8 @@ fn read(volume: &Volume) -> Set {
     entries.filter_map(read).collect()
 }
 
-/// Nothing of the provider holds it. What other tests of this process start holds for a moment what is open here.
+/// Nothing of the provider holds it. What other tests of this process start holds what is open here until it has become
+/// another program, and nobody tells when that is: so it is tried again, for two seconds.
 async fn unmount(volume: &Volume) {
     for _ in 0..100 {
         if volume.unmount().is_ok() {

@@ -2,7 +2,7 @@
 //! to the target. Tests are named after the ids of `docs/reliability.md`. What needs root says so where it is missing.
 
 #[path = "../support/mod.rs"]
-#[allow(dead_code, unused_imports, unused_macros, reason = "shared with the suite `mount`, which uses all of it")]
+#[expect(dead_code, reason = "shared with the suite of mounts, which uses more of it")]
 mod support;
 
 mod attacker;

@@ -142,35 +142,17 @@ func switches(w *world) error {
 	if err != nil {
 		count = defaultSwitches
 	}
-	directory := filepath.Join(w.directory, "switches")
-	if err := os.Mkdir(directory, 0o755); err != nil {
-		return err
-	}
-	log, err := os.Create(filepath.Join(w.directory, "switches.log"))
+	arena, err := w.arena("switches")
 	if err != nil {
 		return err
 	}
-	defer log.Close()
-	socket := filepath.Join(directory, "aws.sock")
-	ours := &process{directory: directory, socket: socket, aws: w.aws, kubeconfig: filepath.Join(w.directory, "kubeconfig"), log: log}
-	contenders := [2]contender{ours, &standIn{socket: socket}}
-	client, err := dial(socket)
-	if err != nil {
-		return err
-	}
-	target, err := w.publish()
-	if err != nil {
-		return err
-	}
+	defer arena.log.Close()
+	contenders := [2]contender{arena.version(), &standIn{socket: arena.socket}}
 	if err := contenders[0].start(); err != nil {
 		return err
 	}
 	mounts := &mounting{}
-	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() {
-		mounts.run(ctx, func() (*v1alpha1.MountResponse, error) { return w.mount(client, target, smallerClass) })
-	})
+	end := arena.mountOverAndOver(mounts)
 	began, current := time.Now(), 0
 	err = mounts.waitFor(false)
 	for number := 0; number < count && err == nil; number++ {
@@ -189,9 +171,54 @@ func switches(w *world) error {
 		}
 		current = next
 	}
-	cancel()
-	running.Wait()
+	end()
 	err = errors.Join(err, contenders[current].stop())
 	fmt.Printf("     %d switches, %d mounts, %d failed, %.0f s\n", count, mounts.mounts, len(mounts.failures), time.Since(began).Seconds())
 	return errors.Join(err, errors.Join(mounts.failures...))
+}
+
+// A directory for a socket that changes hands, and a volume that is mounted through it.
+type arena struct {
+	*world
+	directory, socket, target string
+
+	client provider
+	log    *os.File
+}
+
+func (w *world) arena(name string) (*arena, error) {
+	directory := filepath.Join(w.directory, name)
+	if err := os.Mkdir(directory, 0o755); err != nil {
+		return nil, err
+	}
+	log, err := os.Create(filepath.Join(w.directory, name+".log"))
+	if err != nil {
+		return nil, err
+	}
+	socket := filepath.Join(directory, "aws.sock")
+	client, err := dial(socket)
+	if err != nil {
+		return nil, err
+	}
+	target, err := w.publish()
+	return &arena{w, directory, socket, target, client, log}, err
+}
+
+// One process of the provider; each has its own.
+func (a *arena) version() *process {
+	kubeconfig := filepath.Join(a.world.directory, "kubeconfig")
+	return &process{directory: a.directory, socket: a.socket, aws: a.aws, kubeconfig: kubeconfig, log: a.log}
+}
+
+// Until what is returned is called.
+func (a *arena) mountOverAndOver(mounts *mounting) func() {
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() {
+		mounts.run(ctx, func() (*v1alpha1.MountResponse, error) { return a.mount(a.client, a.target, smallerClass) })
+	})
+	return func() {
+		cancel()
+		running.Wait()
+	}
 }

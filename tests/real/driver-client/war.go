@@ -1,17 +1,12 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
 	"strconv"
-	"sync"
 	"time"
-
-	"sigs.k8s.io/secrets-store-csi-driver/provider/v1alpha1"
 )
 
 const (
@@ -45,37 +40,17 @@ func war(w *world) error {
 	if err != nil {
 		seconds = defaultWarSeconds
 	}
-	directory := filepath.Join(w.directory, "war")
-	if err := os.Mkdir(directory, 0o755); err != nil {
-		return err
-	}
-	log, err := os.Create(filepath.Join(w.directory, "war.log"))
+	arena, err := w.arena("war")
 	if err != nil {
 		return err
 	}
-	defer log.Close()
-	socket := filepath.Join(directory, "aws.sock")
-	version := func() *process {
-		return &process{directory: directory, socket: socket, aws: w.aws, kubeconfig: filepath.Join(w.directory, "kubeconfig"), log: log}
-	}
-	client, err := dial(socket)
-	if err != nil {
-		return err
-	}
-	target, err := w.publish()
-	if err != nil {
-		return err
-	}
-	current := version()
+	defer arena.log.Close()
+	socket, current := arena.socket, arena.version()
 	if err := current.start(); err != nil {
 		return err
 	}
 	mounts := &mounting{}
-	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() {
-		mounts.run(ctx, func() (*v1alpha1.MountResponse, error) { return w.mount(client, target, smallerClass) })
-	})
+	end := arena.mountOverAndOver(mounts)
 	stranger := func(stays time.Duration) error {
 		os.Remove(socket)
 		listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
@@ -96,7 +71,7 @@ func war(w *world) error {
 		func() error { return stranger(0) },
 		func() error { return stranger(strangerStays) },
 		func() error {
-			next := version()
+			next := arena.version()
 			err := errors.Join(next.start(), current.stop())
 			current = next
 			return err
@@ -108,8 +83,7 @@ func war(w *world) error {
 			err = fmt.Errorf("attack %d: %w", count+1, err)
 		}
 	}
-	cancel()
-	running.Wait()
+	end()
 	err = errors.Join(err, current.stop())
 	fmt.Printf("     %d attacks, %d mounts, %d failed, %.0f s\n", count, mounts.mounts, len(mounts.failures), time.Since(began).Seconds())
 	return errors.Join(err, errors.Join(mounts.failures...))
