@@ -1,6 +1,6 @@
 //! The short way to AWS: one request and its answer, and nothing for the case that something goes wrong.
 //!
-//! The SDK's own way of making a request takes most of the CPU of a mount. This one uses the SDK's serializers, parsers, signer
+//! The SDK's own way of making a request was half of the CPU of a node's start. This one uses the SDK's serializers, parsers, signer
 //! and connector, and leaves out what stands in between. So it is only ever the first try: what is neither an answer nor an error
 //! that no other try would change, the SDK is asked to do again, and for a moment all that comes after it, with its retries and
 //! their quota, its correction of the clock, and whatever else it knows.
