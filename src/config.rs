@@ -116,6 +116,11 @@ pub struct Settings {
     #[arg(long, env = "SECRETMOUNT_POLICY_FILE", value_name = "FILE", value_parser = parse_absolute)]
     pub policy_file: Option<PathBuf>,
 
+    /// Reach no files but those that settings name, where the kernel has Landlock
+    #[arg(long, env = "SECRETMOUNT_LANDLOCK", value_name = "BOOL", value_parser = parse_bool,
+        default_value = "true", default_missing_value = "true", num_args = 0..=1, require_equals = true)]
+    pub landlock: bool,
+
     /// What is logged: error, warn, info, debug or trace, or a filter such as secretmount=debug
     #[arg(long, env = "SECRETMOUNT_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
     pub log_level: String,

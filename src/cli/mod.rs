@@ -1,5 +1,6 @@
 //! The command line: one file for each subcommand.
 
+mod reach;
 mod serve;
 
 use std::process::ExitCode;

@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::reach::reach;
 use crate::aws::Document;
 use crate::clock::SystemClock;
 use crate::cluster::{ClusterError, KubernetesApi, KubernetesClient};
@@ -16,6 +17,7 @@ use crate::config::{Settings, TokenKeys, TokenVerification};
 use crate::credentials::aws::{Endpoint, Exchange};
 use crate::grpc::v1alpha1::csi_driver_provider_server::CsiDriverProviderServer;
 use crate::grpc::{self, ProviderService, Shutdown};
+use crate::hardening::{Confined, confine};
 use crate::identity::{Expectation, Identity, KeySource, PublishedKeys};
 use crate::mount::{Mounter, Refreshes, Writing};
 use crate::plan::aws::Region;
@@ -40,6 +42,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// # Errors
 /// What kept it from starting. Once it serves, it ends well.
 pub fn run(settings: Settings) -> anyhow::Result<()> {
+    // Before there are other threads, which it would not be for.
+    let confined = match settings.landlock {
+        true => confine(&reach(&settings)).context("Landlock; --landlock=false does without")?,
+        false => Confined::Not,
+    };
     let log = Arc::new(telemetry::start(&settings.log_level, settings.log_format)?);
     std::panic::set_hook(Box::new(|panic| {
         // The place only: the payload can hold what was being worked on.
@@ -53,11 +60,14 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
         .max_blocking_threads(MOST_LOOKUPS)
         .enable_all()
         .build()?;
-    runtime.block_on(serve(settings, log))
+    runtime.block_on(serve(settings, log, confined))
 }
 
-async fn serve(settings: Settings, log: Arc<Log>) -> anyhow::Result<()> {
-    info!(version = env!("CARGO_PKG_VERSION"), driver_writes = settings.driver_writes_secrets, "starting");
+async fn serve(settings: Settings, log: Arc<Log>, confined: Confined) -> anyhow::Result<()> {
+    info!(
+        version = env!("CARGO_PKG_VERSION"), driver_writes = settings.driver_writes_secrets, landlock = %confined,
+        "starting"
+    );
     for warning in settings.official.warnings() {
         warn!(warning, "a flag is ignored");
     }

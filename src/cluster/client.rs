@@ -1,6 +1,7 @@
 //! The questions, put to a real API server.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -9,6 +10,7 @@ use http::Request;
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
 use k8s_openapi::api::core::v1;
 use kube::api::PostParams;
+use kube::config::Kubeconfig;
 use kube::core::PartialObjectMeta;
 use kube::{Api, Client, Config};
 use serde::Deserialize;
@@ -43,6 +45,24 @@ impl KubernetesClient {
             "neither a service account of a pod nor a kubeconfig was found; run in a cluster, or set KUBECONFIG",
         )?;
         Self::new(&config).context("the client of the Kubernetes API cannot be built")
+    }
+
+    /// The files that [`KubernetesClient::from_environment`] reads, at once or again and again, but for those of a pod's service
+    /// account, which are below `/var/run/secrets`.
+    pub fn files_of_environment() -> Vec<PathBuf> {
+        let named = std::env::var_os("KUBECONFIG").map(|paths| std::env::split_paths(&paths).collect::<Vec<_>>());
+        let of_user = || std::env::home_dir().map(|home| home.join(".kube/config"));
+        let mut files = named.unwrap_or_else(|| of_user().into_iter().collect());
+        // One that cannot be read is told of by whoever connects.
+        let Ok(config) = Kubeconfig::read() else { return files };
+        let of_clusters = config.clusters.into_iter().filter_map(|named| named.cluster?.certificate_authority);
+        let of_users = config
+            .auth_infos
+            .into_iter()
+            .filter_map(|named| named.auth_info)
+            .flat_map(|user| [user.client_certificate, user.client_key, user.token_file].into_iter().flatten());
+        files.extend(of_clusters.chain(of_users).map(PathBuf::from));
+        files
     }
 
     /// Connects as the given configuration says. No request is made.

@@ -126,7 +126,7 @@ async fn f57_f58_files_belong_to_whom_the_class_says_and_links_to_root() {
     if !may_chown() {
         return;
     }
-    let world = World::new().await;
+    let world = World::that_may_chown().await;
     world.cloud.put_secret("eu-west-1", "shop/db", db("one"));
     world.cloud.put_secret("eu-west-1", "shop/key", "key");
     let owned = "- {objectName: shop/db, objectType: secretsmanager}\n\
@@ -153,6 +153,11 @@ async fn f57_f58_files_belong_to_whom_the_class_says_and_links_to_root() {
             );
         }
     }
+    // As the capability is missing where the class needs it.
+    let without = World::new().await;
+    without.cloud.put_secret("eu-west-1", "shop/key", "key");
+    let refused = without.mount(&class_of(&["shop/key"]).with("gid", "2000"), &without.publish()).await;
+    assert_refused(refused, Code::FailedPrecondition, "ChownForbidden", &["CHOWN", "shop_key"]);
     // Another owner alone is a change.
     let class = class(owned).with("gid", "2001").with("filePermission", "0440").with("fileLayout", "files");
     world.mount(&class, &volume).await.expect("mounted");

@@ -53,20 +53,21 @@ async fn kubelets_directory_is_found_from_the_target_where_its_pods_are_mounted_
     let node = Node::new().expect("a node");
     let pods = node.kubelet_dir().join("pods");
     std::fs::create_dir_all(&pods).expect("made");
-    let binary = std::path::Path::new(env!("CARGO_BIN_EXE_secretmount"));
-    let arguments = [format!("--provider-volume={}", node.providers_dir().display())];
-    let provider = devcloud::node::Provider::start(binary, &arguments, &cloud, &node, "aws.sock", &[])
-        .expect("the provider starts");
-    let driver = provider.driver(READY).await.expect("serves");
     let pod = cloud.put_pod("shop", "web-0", "web", "node-a");
     let token = cloud.token(&pod, AUDIENCE);
-    let mount = async |volume: &devcloud::node::Volume| {
+    let mounted_by_a_new_process = async |volume: &devcloud::node::Volume| {
+        let binary = std::path::Path::new(env!("CARGO_BIN_EXE_secretmount"));
+        let arguments = [format!("--provider-volume={}", node.providers_dir().display())];
+        let provider = devcloud::node::Provider::start(binary, &arguments, &cloud, &node, "aws.sock", &[]);
+        let provider = provider.expect("the provider starts");
+        let driver = provider.driver(READY).await.expect("serves");
         driver.mount(&devcloud::node::Mount::into(&pod, &class_of(&["shop/key"]), volume).token(AUDIENCE, &token)).await
     };
 
     let volume = node.publish(&pod, "secrets").expect("a tmpfs");
     let help = "Mount kubelet's pods directory, or set --kubelet-dir";
-    assert_refused(mount(&volume).await, Code::FailedPrecondition, "TargetUnexpected", &[help]);
+    let refused = mounted_by_a_new_process(&volume).await;
+    assert_refused(refused, Code::FailedPrecondition, "TargetUnexpected", &[help]);
     drop(volume);
 
     let on_itself = |arguments: &[&std::ffi::OsStr]| {
@@ -74,7 +75,7 @@ async fn kubelets_directory_is_found_from_the_target_where_its_pods_are_mounted_
     };
     on_itself(&["mount".as_ref(), "--bind".as_ref(), pods.as_ref(), pods.as_ref()]);
     let volume = node.publish(&pod, "secrets").expect("a tmpfs");
-    let mounted = mount(&volume).await;
+    let mounted = mounted_by_a_new_process(&volume).await;
     let key = volume.read("shop_key");
     drop(volume);
     on_itself(&["umount".as_ref(), pods.as_ref()]);

@@ -46,8 +46,19 @@ impl World {
 
     pub async fn on(cloud: DevCloud, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let node = Node::new().expect("a node");
-        let pod = cloud.put_pod("shop", "web-0", "web", "node-a");
         let provider = start(&cloud, &node, arguments, environment);
+        Self::of(cloud, node, provider).await
+    }
+
+    /// With the provider writing, and with the capability to give files to others.
+    pub async fn that_may_chown() -> Self {
+        let (cloud, node) = (cloud().await, Node::new().expect("a node"));
+        let provider = start_by(&without_capabilities_but(",+chown"), &cloud, &node, &[], &[]);
+        Self::of(cloud, node, provider).await
+    }
+
+    async fn of(cloud: DevCloud, node: Node, provider: Provider) -> Self {
+        let pod = cloud.put_pod("shop", "web-0", "web", "node-a");
         let driver = provider.driver(READY).await.expect("the provider serves");
         Self { cloud, node, pod, provider, driver }
     }
@@ -137,9 +148,26 @@ pub async fn cloud_with(options: Options) -> DevCloud {
     cloud
 }
 
-/// Starts the provider's process on a node.
+/// Starts the provider's process on a node. Where this process is root, that one is root without any capability.
 pub fn start(cloud: &DevCloud, node: &Node, arguments: &[&str], environment: &[(&str, &str)]) -> Provider {
-    let binary = Path::new(env!("CARGO_BIN_EXE_secretmount"));
+    let by = if rustix::process::geteuid().is_root() { without_capabilities_but("") } else { Vec::new() };
+    start_by(&by, cloud, node, arguments, environment)
+}
+
+/// A command that runs another one without capabilities, but for those in the words of `setpriv(1)`.
+pub fn without_capabilities_but(kept: &str) -> Vec<String> {
+    ["setpriv", &format!("--bounding-set=-all{kept}"), "--inh-caps=-all"].map(str::to_owned).to_vec()
+}
+
+/// The same, run by a command that takes another one as its last arguments, and becomes it.
+pub fn start_by(
+    command: &[String],
+    cloud: &DevCloud,
+    node: &Node,
+    arguments: &[&str],
+    environment: &[(&str, &str)],
+) -> Provider {
+    let binary = env!("CARGO_BIN_EXE_secretmount");
     let kubelet = format!("--kubelet-dir={}", node.kubelet_dir().display());
     let volume = format!("--provider-volume={}", node.providers_dir().display());
     // Tests see what AWS holds and does now, unless they say otherwise.
@@ -150,7 +178,9 @@ pub fn start(cloud: &DevCloud, node: &Node, arguments: &[&str], environment: &[(
     let at_once: Vec<&str> =
         ["--max-age=0s", "--failed-refresh-pause=0s"].iter().filter(|flag| !is_said(flag)).copied().collect();
     let arguments = [&["serve", &kubelet, &volume], &at_once[..], arguments].concat();
-    Provider::start(binary, &arguments, cloud, node, "aws.sock", environment).expect("the provider starts")
+    let command = [command.iter().map(String::as_str).collect(), vec![binary], arguments].concat();
+    let (program, arguments) = command.split_first().expect("at least the binary");
+    Provider::start(Path::new(program), arguments, cloud, node, "aws.sock", environment).expect("the provider starts")
 }
 
 /// A class with a Region.

@@ -1,0 +1,82 @@
+//! System calls that fail from now on.
+
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+
+/// System calls that this program never makes: to start another, to look into one, to change what is mounted, to leave its
+/// namespaces, to load code into the kernel, to reach files past their paths, or to queue calls that no filter sees.
+const FORBIDDEN: [libc::c_long; 39] = [
+    libc::SYS_execve,
+    libc::SYS_execveat,
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_kcmp,
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_pivot_root,
+    libc::SYS_chroot,
+    libc::SYS_move_mount,
+    libc::SYS_open_tree,
+    libc::SYS_mount_setattr,
+    libc::SYS_fsopen,
+    libc::SYS_fsconfig,
+    libc::SYS_fsmount,
+    libc::SYS_fspick,
+    libc::SYS_open_by_handle_at,
+    libc::SYS_setns,
+    libc::SYS_unshare,
+    libc::SYS_bpf,
+    libc::SYS_perf_event_open,
+    libc::SYS_userfaultfd,
+    libc::SYS_io_uring_setup,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_delete_module,
+    libc::SYS_kexec_load,
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    libc::SYS_keyctl,
+    libc::SYS_swapon,
+    libc::SYS_swapoff,
+    libc::SYS_reboot,
+    libc::SYS_acct,
+    libc::SYS_quotactl,
+];
+
+/// For this thread and all that it starts.
+pub fn forbid() -> std::io::Result<()> {
+    seccompiler::apply_filter(&filter()?).map_err(std::io::Error::other)
+}
+
+fn filter() -> std::io::Result<BpfProgram> {
+    let architecture = std::env::consts::ARCH.try_into().map_err(std::io::Error::other)?;
+    let rules = FORBIDDEN.into_iter().map(|call| (call, Vec::new())).collect();
+    let refused = SeccompAction::Errno(libc::EPERM as u32);
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refused, architecture);
+    filter.and_then(TryInto::try_into).map_err(std::io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+    use std::process::Command;
+
+    use rustix::thread::set_no_new_privs;
+
+    use super::*;
+
+    #[test]
+    fn nothing_can_be_started_any_more_and_files_can_still_be_read() {
+        // The filter is for this thread, and ends with it.
+        let thread = std::thread::spawn(|| {
+            set_no_new_privs(true).expect("given up");
+            forbid().expect("applied");
+            assert_eq!(Command::new("/bin/true").status().expect_err("refused").kind(), ErrorKind::PermissionDenied);
+            assert!(std::fs::read("/proc/self/status").is_ok());
+        });
+        thread.join().expect("as expected");
+    }
+}
