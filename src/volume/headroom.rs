@@ -89,7 +89,7 @@ impl Headroom {
 
     /// What is missing for a set: twice its size must be there, because what is written cannot be taken back.
     pub fn lacks(&self, files: &Files) -> Option<Lack> {
-        let size: u64 = files.values().map(|file| size_of(file.content.len())).sum();
+        let size = size_of_all(files);
         let left = self.bytes()?;
         (left < size.saturating_mul(2)).then_some(Lack { size, left })
     }
@@ -100,6 +100,11 @@ impl Headroom {
 pub struct Lack {
     pub size: u64,
     pub left: u64,
+}
+
+/// Bytes of files with all that belongs to them.
+pub fn size_of_all(files: &Files) -> u64 {
+    files.values().map(|file| size_of(file.content.len())).sum()
 }
 
 fn size_of(content: usize) -> u64 {

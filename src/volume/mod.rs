@@ -26,13 +26,18 @@ mod atomic;
 mod directory;
 mod headroom;
 mod leftovers;
+mod own;
 mod plain;
 mod record;
+mod served;
 mod stage;
 mod target;
 mod write;
 mod writer;
 
+pub use headroom::Lack;
+pub use own::OwnDirectory;
+pub use served::Held;
 pub use target::{PodTarget, TargetPath};
 pub use writer::Volumes;
 
@@ -74,9 +79,10 @@ pub enum VolumeError {
     )]
     NotOurs { path: String },
     #[error(
-        "the set takes {size} bytes with all that belongs to it, and this provider's memory limit leaves {left}, half of which it may take; raise the memory limit of the provider's container, or mount less"
+        "the set takes {} KiB with all that belongs to it, and this provider's memory limit leaves {} MiB, half of which it may take, beside {} MiB in {} volumes that it has written; raise the memory limit of the provider's container, or mount less",
+        lack.size.div_ceil(1 << 10), lack.left >> 20, held.bytes >> 20, held.volumes
     )]
-    NoHeadroom { size: u64, left: u64 },
+    NoHeadroom { lack: Lack, held: Held },
     #[error("the volume could not be written: {step}: {error}")]
     Io { step: &'static str, error: io::Error },
 }

@@ -9,9 +9,8 @@ use rustix::fs::{Gid, Mode, OFlags, Uid, fchmod, fchown, openat2};
 use rustix::io::Errno;
 
 use super::directory::{self, confined, make_directory};
-use super::headroom::Lack;
 use super::write::Write;
-use super::{Step as _, VolumeError};
+use super::{Held, Step as _, VolumeError};
 use crate::plan::{File, Files, RelativePath};
 
 /// Prefix of names of such directories, followed by random digits. Only we make such names.
@@ -28,8 +27,8 @@ pub fn tops(files: &Files) -> BTreeSet<&str> {
 /// The first file that cannot be written. What is there by then stays.
 pub fn stage(volume: &OwnedFd, write: &Write<'_>, generation: &OsStr) -> Result<(), VolumeError> {
     let files = write.files;
-    if let Some(Lack { size, left }) = write.headroom.lacks(files) {
-        return Err(VolumeError::NoHeadroom { size, left });
+    if let Some(lack) = write.headroom.lacks(files) {
+        return Err(VolumeError::NoHeadroom { lack, held: Held::default() });
     }
     let root = make_directory(volume, generation).step("making a directory for the new set")?;
     for (path, file) in files {

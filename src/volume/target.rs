@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, Mode, OFlags, ResolveFlags, Statx, StatxAttributes, StatxFlags, fstatfs, open, openat2, statx,
+    AtFlags, CWD, Mode, OFlags, ResolveFlags, Statx, StatxAttributes, StatxFlags, fstatfs, open, openat2, statx,
 };
 use rustix::io::Errno;
 
@@ -87,6 +87,21 @@ struct Mounted {
     born: (i64, u32),
 }
 
+/// What says so.
+const MOUNTED: StatxFlags =
+    StatxFlags::BASIC_STATS.union(StatxFlags::BTIME).union(StatxFlags::MNT_ID).union(MNT_ID_UNIQUE);
+
+impl Mounted {
+    fn of(stat: &Statx) -> Self {
+        let birth = stat.stx_btime;
+        Self { mount: stat.stx_mnt_id, device: device(stat), born: (birth.tv_sec, birth.tv_nsec) }
+    }
+}
+
+fn device(stat: &Statx) -> (u32, u32) {
+    (stat.stx_dev_major, stat.stx_dev_minor)
+}
+
 impl PodTarget {
     /// Looks at the target, and gives it opened too. `kubelet_dir` is kubelet's directory where it is known; otherwise the root
     /// of the path is taken, but only where its `pods` is itself mounted here, as in a pod with that volume.
@@ -101,6 +116,12 @@ impl PodTarget {
 
     pub fn path(&self) -> &TargetPath {
         &self.path
+    }
+
+    /// Whether it is still mounted. Opens nothing, and so holds up nobody who unmounts it.
+    pub fn is_mounted(&self) -> bool {
+        let found = statx(CWD, &self.path.whole, AtFlags::SYMLINK_NOFOLLOW, MOUNTED);
+        found.is_ok_and(|stat| Mounted::of(&stat) == self.mounted)
     }
 
     /// Opens it for one write section.
@@ -160,7 +181,6 @@ fn open_target(path: &TargetPath, kubelet_dir: Option<&Path>) -> Result<(OwnedFd
 
     let not_tmpfs = |problem| VolumeError::NotTmpfs { path: path.shown(), problem };
     let (of_parent, of_target) = (stat(&parent, path)?, stat(&target, path)?);
-    let device = |stat: &Statx| (stat.stx_dev_major, stat.stx_dev_minor);
     if !is_mounted(&of_target) || device(&of_parent) == device(&of_target) {
         return Err(not_tmpfs("nothing is mounted there"));
     }
@@ -168,15 +188,12 @@ fn open_target(path: &TargetPath, kubelet_dir: Option<&Path>) -> Result<(OwnedFd
     if u64::try_from(file_system.f_type).ok() != Some(TMPFS) {
         return Err(not_tmpfs("another file system is mounted there"));
     }
-    let birth = of_target.stx_btime;
-    let mounted =
-        Mounted { mount: of_target.stx_mnt_id, device: device(&of_target), born: (birth.tv_sec, birth.tv_nsec) };
+    let mounted = Mounted::of(&of_target);
     Ok((target, mounted))
 }
 
 fn stat(file: &OwnedFd, path: &TargetPath) -> Result<Statx, VolumeError> {
-    let wanted = StatxFlags::BASIC_STATS | StatxFlags::BTIME | StatxFlags::MNT_ID | MNT_ID_UNIQUE;
-    statx(file, "", AtFlags::EMPTY_PATH, wanted).map_err(|errno| VolumeError::Unreachable {
+    statx(file, "", AtFlags::EMPTY_PATH, MOUNTED).map_err(|errno| VolumeError::Unreachable {
         path: path.shown(),
         problem: std::io::Error::from(errno).to_string(),
         help: "Linux 5.8 or newer is needed",

@@ -48,15 +48,7 @@ impl Scratch {
     fn write_until(&self, files: &Files, layout: FileLayout, moment: usize) -> Result<Outcome, VolumeError> {
         let asked = AtomicUsize::new(0);
         let given_up = || asked.fetch_add(1, Ordering::Relaxed) >= moment;
-        Write {
-            files,
-            layout,
-            asked: clock::since_boot(),
-            headroom: &Headroom::default(),
-            grace: Duration::ZERO,
-            given_up: &given_up,
-        }
-        .run(&self.open())
+        OwnDirectory::at(self.path().into()).replace(files, layout, &given_up)
     }
 
     fn read(&self, name: &str) -> String {
@@ -252,6 +244,23 @@ fn f54_plain_files_stand_for_themselves_and_each_layout_takes_over_from_the_othe
         let hidden = scratch.hidden();
         assert_eq!(hidden.len(), if is_link { 3 } else { 1 }, "{hidden:?}");
     }
+}
+
+#[test]
+fn two_thousand_files_are_one_set_in_either_layout() {
+    let names: Vec<String> = (0..2_000).map(|number| format!("directory-{}/file-{number}", number % 7)).collect();
+    let set = |value| files(&names.iter().map(|name| (name.as_str(), value)).collect::<Vec<_>>());
+    let scratch = Scratch::new();
+    for (value, layout) in
+        [("1", FileLayout::Files), ("2", FileLayout::Files), ("3", FileLayout::Atomic), ("4", FileLayout::Files)]
+    {
+        let set = set(value);
+        assert_eq!(scratch.write(&set, layout).expect("written"), Outcome::Changed);
+        assert_eq!(scratch.write(&set, layout).expect("looked at"), Outcome::Unchanged);
+        scratch.assert_shows(&set);
+    }
+    scratch.write(&files(&[("one", "5")]), FileLayout::Files).expect("written");
+    scratch.assert_shows(&files(&[("one", "5")]));
 }
 
 #[test]

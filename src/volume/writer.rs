@@ -3,24 +3,20 @@
 //! Writing blocks, so it happens on a thread of its own; it cannot be interrupted there, so it asks for itself whether it is
 //! still wanted. Of two processes on one volume, such as two versions of this provider, the one that was asked later wins.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::headroom::Headroom;
+use super::headroom::{Headroom, size_of_all};
 use super::record::Record;
+use super::served::Served;
 use super::write::Write;
 use super::{Outcome, PodTarget, TargetPath, VolumeError};
-use crate::clock;
 use crate::plan::{FileLayout, Files};
-
-/// Volumes that are remembered. The oldest go first; nobody tells when one is unmounted.
-const REMEMBERED: usize = 4_096;
 
 /// Longer than anybody takes from a link to the file that it leads to.
 const GRACE: Duration = Duration::from_secs(1);
@@ -33,14 +29,6 @@ pub struct Volumes {
     jobs: Sender<Job>,
     served: Arc<Mutex<Served>>,
     headroom: Headroom,
-}
-
-/// Which request was served last in each volume, by when it came, in nanoseconds since the node's start.
-#[derive(Default)]
-struct Served {
-    /// No two requests came at the same time.
-    next: u64,
-    last: HashMap<TargetPath, u64>,
 }
 
 /// A volume that one request is for.
@@ -78,11 +66,7 @@ impl Volumes {
     /// # Errors
     /// Anything that is not the pod's own mounted tmpfs.
     pub async fn find(&self, path: TargetPath) -> Result<Volume, VolumeError> {
-        let asked = {
-            let mut served = self.served.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            served.next = clock::since_boot().max(served.next.saturating_add(1));
-            served.next
-        };
+        let asked = self.served.lock().unwrap_or_else(PoisonError::into_inner).ask();
         let kubelet_dir = self.kubelet_dir.clone();
         let find = move || {
             let (target, directory) = PodTarget::find(path, kubelet_dir.as_deref())?;
@@ -103,18 +87,19 @@ impl Volumes {
         let (served, headroom) = (self.served.clone(), self.headroom.clone());
         self.run(move || {
             let Volume { target, asked, .. } = volume;
-            let outdated = || served.lock().is_ok_and(|served| served.last.get(target.path()) > Some(&asked));
-            if outdated() {
+            let served = || served.lock().unwrap_or_else(PoisonError::into_inner);
+            if served().is_outdated(target.path(), asked) {
                 return Err(VolumeError::Outdated);
             }
             let directory = target.open()?;
             let given_up = || !still_wanted.load(Ordering::Acquire);
-            let outcome =
-                Write { files: &files, layout, asked, headroom: &headroom, grace: GRACE, given_up: &given_up }
-                    .run(&directory)?;
+            let write = Write { files: &files, layout, asked, headroom: &headroom, grace: GRACE, given_up: &given_up };
+            let outcome = write.run(&directory).map_err(|error| match error {
+                VolumeError::NoHeadroom { lack, .. } => VolumeError::NoHeadroom { lack, held: served().held() },
+                other => other,
+            })?;
             drop(directory);
-            let mut served = served.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            served.note(target.path().clone(), asked);
+            served().note(target, asked, size_of_all(&files));
             Ok(outcome)
         })
         .await
@@ -132,16 +117,6 @@ impl Volumes {
         });
         self.jobs.send(job).map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?
-    }
-}
-
-impl Served {
-    fn note(&mut self, path: TargetPath, asked: u64) {
-        if self.last.len() >= REMEMBERED && !self.last.contains_key(&path) {
-            let oldest = self.last.iter().min_by_key(|(_, asked)| **asked).map(|(path, _)| path.clone());
-            oldest.and_then(|oldest| self.last.remove(&oldest));
-        }
-        self.last.insert(path, asked);
     }
 }
 

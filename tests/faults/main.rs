@@ -7,7 +7,10 @@ mod support;
 
 mod attacker;
 mod crash;
+mod floods;
+mod memory;
 mod modes;
+mod overlap;
 mod page;
 mod process;
 mod readers;

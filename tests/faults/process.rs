@@ -10,6 +10,7 @@ use devcloud::node::{Driver, Node};
 use futures_util::future::join_all;
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
+use secretmount::hardening::{Reach, confine};
 use tokio::net::UnixStream;
 
 use crate::support::{REGION, World, class_of, cloud, is_final, mount_for, needs_mounts, skip};
@@ -26,6 +27,16 @@ async fn a28_the_process_has_given_up_what_it_does_not_need() {
     assert_eq!(field("NoNewPrivs"), "1");
     assert_eq!(field("Seccomp"), "2", "a filter");
     assert_eq!(field("Umask"), "0077");
+    if rustix::process::geteuid().is_root() {
+        // So do all tests of this suite and of the suite of mounts start it.
+        for set in ["CapEff", "CapPrm", "CapBnd", "CapInh", "CapAmb"] {
+            assert_eq!(field(set), "0000000000000000", "{set}: root without any capability");
+        }
+    }
+    // On a thread of its own, which alone is confined then.
+    let here = std::thread::spawn(|| confine(&Reach::default()).expect("no reason to refuse"));
+    let here = format!("\"landlock\":\"{}\"", here.join().expect("asked"));
+    assert!(world.provider.log().contains(&here), "what this kernel can do, it does");
     let limits = fs::read_to_string(format!("/proc/{process}/limits")).expect("read");
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("a limit");
     assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"]);
