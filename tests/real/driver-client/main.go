@@ -78,6 +78,7 @@ var checks = []struct {
 	{"take-over: what the driver's writer wrote becomes the provider's, without a gap for readers", takeOver},
 	{"take-over: what the provider wrote becomes the driver's and the provider's again, likewise", handBack},
 	{"take-over: what the driver's writer wrote becomes plain files of the provider, and links again, likewise", takeOverPlain},
+	{"take-over: whoever wrote a volume before, whoever writes it next", matrix},
 	{"the provider behind the socket changes, also to one that behaves as the official one: no mount fails", switches},
 	{"the socket is removed, replaced and fought over: no mount fails", war},
 }
