@@ -1,8 +1,10 @@
 //! What must hold for every input. One function for each target; `tests/seeds` runs them too, on the seeds.
 
 mod jwt;
+mod volume;
 
 pub use jwt::jwt;
+pub use volume::volume_ops;
 
 use std::path::{Component, Path};
 
@@ -14,7 +16,9 @@ use secretmount::plan::aws::{Arn, Item, Parameter, Region, Revision, RoleArn, Se
 use secretmount::plan::{
     Content, FileLayout, FilePermission, JmesPath, Object, Owner, PlannedFile, RelativePath, SecretPlan,
 };
+use secretmount::reason::{Explained as _, is_final};
 use secretmount::render::render;
+use secretmount::secrets::aws::error_of_answer;
 use secretmount::secrets::{Fetched, SecretValue};
 use secretmount::spec::Parameters;
 use secretmount::spec::aws::Class;
@@ -27,12 +31,14 @@ pub fn target(name: &str) -> Option<fn(&[u8])> {
         "arn_region" => arn_region,
         "assume_roles" => assume_roles,
         "attributes" => attributes,
+        "aws_error" => aws_error,
         "jmespath" => jmespath,
         "json" => json,
         "jwks" => jwks,
         "jwt" => jwt,
         "objects_yaml" => objects_yaml,
         "path" => path,
+        "volume_ops" => volume_ops,
         _ => return None,
     })
 }
@@ -63,6 +69,17 @@ pub fn agent_reply(input: &[u8]) {
         assert!(texts.into_iter().all(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())));
         assert!(credentials.expiry().is_some());
     }
+}
+
+/// An answer of AWS: the HTTP status on the first line, then the body. What a person is told of an error is one short line with
+/// a final code, and holds no token.
+pub fn aws_error(input: &[u8]) {
+    let Some(end) = input.iter().position(|byte| *byte == b'\n') else { return };
+    let status = std::str::from_utf8(&input[..end]).ok().and_then(|text| text.parse().ok());
+    let Some(error) = status.and_then(|status| error_of_answer(status, &input[end + 1..])) else { return };
+    let text = error.to_string();
+    assert!(is_final(error.reason().code()) && text.len() <= 900, "{} bytes: {text}", text.len());
+    assert!(!text.contains("eyJ") && !text.contains('\n'), "{text}");
 }
 
 /// A Region, a role, the name of a parameter, and an address of the agent.

@@ -100,12 +100,20 @@ fn in_words(error: &rustls::Error) -> &'static str {
     }
 }
 
+/// A request id has 36 characters, the longest error code a few more.
+const MAX_WORD: usize = 64;
+
 /// The first `limit` characters of a text of AWS, on one line. It may quote what a class says; what looks like a token is
 /// left out.
 pub fn shorten(text: &str, limit: usize) -> String {
     // Every JSON Web Token starts with the base64 of `{"`.
     let words = text.split_whitespace().map(|word| if word.contains("eyJ") { "(token)" } else { word });
     words.collect::<Vec<_>>().join(" ").chars().take(limit).collect()
+}
+
+/// An error code or a request id, which are short words where they are AWS's.
+pub fn word(text: &str) -> String {
+    shorten(text, MAX_WORD)
 }
 
 #[cfg(test)]

@@ -11,5 +11,5 @@ mod short_way;
 pub use clients::{Clients, TENANTS, Tries};
 pub use configuration::{Configuration, configuration};
 pub use document::Document;
-pub use failure::{NO_ANSWER, is_expired, is_throttling, shorten, transport_problem};
+pub use failure::{NO_ANSWER, is_expired, is_throttling, shorten, transport_problem, word};
 pub use short_way::{Operation, Short, ShortWay};

@@ -101,18 +101,26 @@ where
         serializer.serialize_input(Input::erase(input), &mut ConfigBag::base()).ok()
     }
 
-    /// `None` where another try may bring something else.
-    fn last_word(&self, answer: HttpResponse) -> Option<Result<O, Box<SdkError<E, HttpResponse>>>> {
+    /// What the SDK reads in an answer, whose body must be there as a whole. `None` where it can make nothing of it.
+    pub fn read(&self, answer: HttpResponse) -> Option<Result<O, SdkError<E, HttpResponse>>> {
         let deserializer = self.settings.load::<SharedResponseDeserializer>()?;
         let mut refusal = None;
         match deserializer.deserialize_nonstreaming_with_config(&answer, &ConfigBag::base()) {
             Ok(output) => return Some(Ok(output.downcast::<O>().ok()?)),
             Err(error) => drop(error.map_operation_error(|error| refusal = Some(error))),
         }
-        let refusal: E = refusal?.downcast().ok()?;
+        Some(Err(SdkError::service_error(refusal?.downcast().ok()?, answer)))
+    }
+
+    /// `None` where another try may bring something else.
+    fn last_word(&self, answer: HttpResponse) -> Option<Result<O, Box<SdkError<E, HttpResponse>>>> {
+        let is_clients = answer.status().is_client_error();
         let is_last =
-            answer.status().is_client_error() && refusal.code().is_some_and(|code| LAST_WORDS.contains(&code));
-        is_last.then(|| Err(Box::new(SdkError::service_error(refusal, answer))))
+            |refusal: &SdkError<E, HttpResponse>| refusal.code().is_some_and(|code| LAST_WORDS.contains(&code));
+        match self.read(answer)? {
+            Err(refusal) => (is_clients && is_last(&refusal)).then(|| Err(Box::new(refusal))),
+            Ok(output) => Some(Ok(output)),
+        }
     }
 }
 

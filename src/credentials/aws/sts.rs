@@ -168,14 +168,14 @@ where
         return Failure { reason, problem: problem.into() };
     };
     let status = service.raw().status().as_u16();
-    let code = service.err().meta().code().unwrap_or("unknown error");
-    let request_id = error.request_id().unwrap_or("unknown");
-    let (reason, problem) = match code {
+    let code = crate::aws::word(service.err().meta().code().unwrap_or("unknown error"));
+    let request_id = crate::aws::word(error.request_id().unwrap_or("unknown"));
+    let (reason, problem) = match code.as_str() {
         _ if status < 400 => {
             let (reason, problem) = crate::aws::NO_ANSWER;
             (reason, problem.into())
         }
-        _ if let Some((reason, problem)) = known(code) => (reason, format!("{problem}. [{code}]")),
+        _ if let Some((reason, problem)) = known(&code) => (reason, format!("{problem}. [{code}]")),
         throttled if crate::aws::is_throttling(throttled) || status == 429 => {
             (Reason::AwsThrottled, format!("AWS answers too many requests. [{code}, request {request_id}]"))
         }

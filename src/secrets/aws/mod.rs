@@ -16,6 +16,8 @@ use crate::aws::Configuration;
 use crate::plan::aws::{Item, Region, Stored};
 use crate::reason::Reason;
 
+pub use secrets_manager::error_of_answer;
+
 /// Longest part of AWS's own message that is passed on.
 const MAX_MESSAGE: usize = 200;
 
@@ -120,9 +122,9 @@ where
         SdkError::ServiceError(failure) => {
             let status = failure.raw().status().as_u16();
             // A page of a proxy, say, has none.
-            let code = failure.err().meta().code().map_or_else(|| format!("HTTP {status}"), str::to_owned);
+            let code = failure.err().meta().code().map_or_else(|| format!("HTTP {status}"), crate::aws::word);
             let said = failure.err().meta().message().unwrap_or("it does not say why.");
-            let request_id = error.request_id().unwrap_or("unknown");
+            let request_id = crate::aws::word(error.request_id().unwrap_or("unknown"));
             match code.as_str() {
                 _ if status < 400 => {
                     let (reason, problem) = crate::aws::NO_ANSWER;

@@ -13,6 +13,9 @@ use aws_sdk_secretsmanager::operation::get_secret_value::{
 };
 use aws_sdk_secretsmanager::primitives::Blob;
 use aws_sdk_secretsmanager::types::SecretValueEntry;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::http::StatusCode;
+use aws_smithy_types::body::SdkBody;
 
 use super::batch::Refusals;
 use super::{MAX_MESSAGE, Session, unmodelled};
@@ -205,7 +208,7 @@ fn explain(error: &SdkError<GetSecretValueError>, address: &Stored, role: &str) 
     let SdkError::ServiceError(service) = error else {
         return unmodelled(error, &address.to_string(), role, SERVICE, ACTION);
     };
-    let code = service.err().meta().code().unwrap_or("unknown error");
+    let code = crate::aws::word(service.err().meta().code().unwrap_or("unknown error"));
     let said = service.err().meta().message().unwrap_or_default();
     match service.err() {
         GetSecretValueError::ResourceNotFoundException(_) if said.contains("secret value") => modelled(
@@ -233,6 +236,17 @@ fn explain(error: &SdkError<GetSecretValueError>, address: &Stored, role: &str) 
         }
         _ => unmodelled(error, &address.to_string(), role, SERVICE, ACTION),
     }
+}
+
+/// What becomes of an answer to GetSecretValue that is an error, from its HTTP status and its body. `None` where it is none.
+pub fn error_of_answer(status: u16, body: &[u8]) -> Option<FetchError> {
+    let region: Region = "eu-west-1".parse().ok()?;
+    let secret = Secret { id: "example".into(), revision: Revision::Stage(Revision::CURRENT.into()) };
+    let address = Stored { region, item: Item::Secret(secret) };
+    let answer = HttpResponse::new(StatusCode::try_from(status).ok()?, SdkBody::from(body));
+    let get: Operation<GetSecretValueInput, _, _> = Operation::new(&GetSecretValue::new());
+    let read: Result<GetSecretValueOutput, SdkError<GetSecretValueError>> = get.read(answer)?;
+    Some(explain(&read.err()?, &address, "arn:aws:iam::111122223333:role/example"))
 }
 
 #[cfg(test)]
