@@ -71,6 +71,9 @@ async fn serve(settings: Settings, log: Arc<Log>, confined: Confined) -> anyhow:
     for warning in settings.official.warnings() {
         warn!(warning, "a flag is ignored");
     }
+    if is_swapping(&std::fs::read_to_string("/proc/swaps").unwrap_or_default()) {
+        warn!("this node swaps: secrets in volumes and in memory may be written to its disk; switch swap off");
+    }
     if settings.shutdown_grace < settings.mount_deadline {
         info!(
             shutdown_grace = ?settings.shutdown_grace, mount_deadline = ?settings.mount_deadline,
@@ -194,6 +197,11 @@ async fn identity(
     }
 }
 
+/// Whether there is swap space, from the text of `/proc/swaps`: a headline, and a line for each.
+fn is_swapping(swaps: &str) -> bool {
+    swaps.lines().skip(1).any(|line| !line.trim().is_empty())
+}
+
 /// Cancelled by SIGTERM and SIGINT.
 fn stop_signal() -> anyhow::Result<CancellationToken> {
     let stop = CancellationToken::new();
@@ -209,4 +217,16 @@ fn stop_signal() -> anyhow::Result<CancellationToken> {
         cancelled.cancel();
     });
     Ok(stop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f84_swap_space_is_seen() {
+        let headline = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n";
+        assert!(!is_swapping(headline) && !is_swapping(""));
+        assert!(is_swapping(&format!("{headline}/swapfile file 1048572 0 -2\n")));
+    }
 }

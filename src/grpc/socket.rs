@@ -42,6 +42,10 @@ pub enum SocketError {
         "{directory} is not there; mount the driver's provider directory into this provider, or correct --provider-volume"
     )]
     NoDirectory { directory: String },
+    #[error(
+        "{directory} {problem}, who could put a socket of theirs into the place of this provider's; give the directory to root, with mode 0755"
+    )]
+    Untrusted { directory: String, problem: String },
     #[error("no socket can be made in {directory}")]
     Io { directory: String, source: io::Error },
 }
@@ -62,6 +66,9 @@ impl Socket {
         }
         if !directory.is_dir() {
             return Err(SocketError::NoDirectory { directory: directory.display().to_string() });
+        }
+        if let Some(problem) = others_may_write(&fs::metadata(directory).map_err(io)?) {
+            return Err(SocketError::Untrusted { directory: directory.display().to_string(), problem });
         }
         if let Ok(found) = fs::symlink_metadata(&path)
             && !found.file_type().is_socket()
@@ -130,6 +137,20 @@ impl Socket {
     }
 }
 
+/// Who else than root, and whoever runs this, could take and replace names in a directory.
+fn others_may_write(directory: &fs::Metadata) -> Option<String> {
+    let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let (owner, of_group, mode) = (directory.uid(), directory.gid(), directory.mode());
+    match () {
+        () if owner != 0 && owner != user => Some(format!("belongs to user {owner}")),
+        () if mode & 0o002 != 0 => Some("can be written by everybody".into()),
+        () if mode & 0o020 != 0 && of_group != 0 && of_group != group => {
+            Some(format!("can be written by group {of_group}"))
+        }
+        () => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,6 +192,27 @@ mod tests {
         let (second, _second) = Socket::bind(directory.path(), "aws.sock").expect("bound again");
         first.remove();
         assert!(second.path().exists());
+    }
+
+    #[tokio::test]
+    async fn a27_a_directory_that_others_may_write_has_no_socket() {
+        let directory = tempfile::tempdir().expect("directory");
+        for (mode, is_refused) in [(0o755, false), (0o775, false), (0o1777, true), (0o757, true)] {
+            fs::set_permissions(directory.path(), fs::Permissions::from_mode(mode)).expect("set");
+            match Socket::bind(directory.path(), "aws.sock") {
+                Ok(_) => assert!(!is_refused, "{mode:o}"),
+                Err(error) => assert!(is_refused && error.to_string().contains("mode 0755"), "{mode:o}: {error}"),
+            }
+        }
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o775)).expect("set");
+        let given = |uid, gid| std::os::unix::fs::chown(directory.path(), uid, gid).is_ok();
+        if given(None, Some(1_001)) && given(Some(1_000), None) {
+            let error = Socket::bind(directory.path(), "aws.sock").expect_err("another user's");
+            assert!(error.to_string().contains("belongs to user 1000"), "{error}");
+            assert!(given(Some(0), None));
+            let error = Socket::bind(directory.path(), "aws.sock").expect_err("another group's");
+            assert!(error.to_string().contains("group 1001"), "{error}");
+        }
     }
 
     #[tokio::test]

@@ -43,7 +43,7 @@ pub fn sweep(volume: &OwnedFd, files: &Files, current: Option<&OsStr>, kept: &Re
         let is_kept = || name.to_str().is_some_and(|name| kept.contains_key(name));
         let stale_generation = is_generation(&name) && Some(&*name) != current && !is_kept();
         let leftover = [LINK, record::UNFINISHED].iter().any(|prefix| is_random_name(&name, prefix));
-        if stale_generation || leftover {
+        if stale_generation || leftover || is_of_a_crashed_atomic_writer(volume, &name)? {
             remove(volume, &name);
         } else if !name.as_bytes().starts_with(b"..") && name.to_str().is_none_or(|name| !tops.contains(name)) {
             let ours =
@@ -54,6 +54,22 @@ pub fn sweep(volume: &OwnedFd, files: &Files, current: Option<&OsStr>, kept: &Re
         }
     }
     Ok(())
+}
+
+/// kubelet's and the driver's writer gives the next `..data` this name, and fails for ever where it is taken already.
+fn is_of_a_crashed_atomic_writer(volume: &OwnedFd, name: &OsStr) -> Result<bool, VolumeError> {
+    Ok(name == "..data_tmp"
+        && link_value(volume, name).step("reading a link")?.is_some_and(|generation| is_generation(&generation)))
+}
+
+/// How many visible names are not of a set: somebody else's, such as what the official provider leaves where it was killed. Nobody
+/// can tell those from files of a user.
+pub fn strangers(volume: &OwnedFd, files: &Files) -> Result<usize, VolumeError> {
+    let tops = tops(files);
+    let names = names(volume.as_fd(), MAX_ENTRIES).step("listing the volume")?;
+    let is_strange =
+        |name: &&OsString| !name.as_bytes().starts_with(b"..") && name.to_str().is_none_or(|name| !tops.contains(name));
+    Ok(names.iter().filter(is_strange).count())
 }
 
 /// What the link of a visible name says: one hop, relative, through `..data`.

@@ -64,6 +64,11 @@ impl TargetPath {
         &self.volume
     }
 
+    /// The pod that it belongs to.
+    pub fn pod_uid(&self) -> &str {
+        &self.pod_uid
+    }
+
     fn shown(&self) -> String {
         self.whole.display().to_string()
     }

@@ -10,8 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tracing::warn;
 
 use super::headroom::{Headroom, size_of_all};
+use super::leftovers::strangers;
 use super::record::Record;
 use super::served::Served;
 use super::write::Write;
@@ -86,7 +88,7 @@ impl Volumes {
         let still_wanted = wanted.0.clone();
         let (served, headroom) = (self.served.clone(), self.headroom.clone());
         self.run(move || {
-            let Volume { target, asked, .. } = volume;
+            let Volume { target, asked, is_written } = volume;
             let served = || served.lock().unwrap_or_else(PoisonError::into_inner);
             if served().is_outdated(target.path(), asked) {
                 return Err(VolumeError::Outdated);
@@ -98,6 +100,11 @@ impl Volumes {
                 VolumeError::NoHeadroom { lack, .. } => VolumeError::NoHeadroom { lack, held: served().held() },
                 other => other,
             })?;
+            // Only when the volume becomes ours, so that it is said once.
+            if !is_written && let found @ 1.. = strangers(&directory, &files)? {
+                let (pod_uid, volume) = (target.path().pod_uid(), target.path().volume());
+                warn!(pod_uid, volume, names = found, "somebody else's files are in a volume, and are left alone");
+            }
             drop(directory);
             served().note(target, asked, size_of_all(&files));
             Ok(outcome)

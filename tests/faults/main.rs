@@ -16,3 +16,4 @@ mod process;
 mod readers;
 mod root;
 mod rows;
+mod volumes;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -9,7 +10,9 @@ use std::time::Duration;
 use devcloud::node::{Driver, Node};
 use futures_util::future::join_all;
 use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::process::Uid;
 use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
+use rustix::thread::set_thread_res_uid;
 use secretmount::hardening::{Reach, confine};
 use tokio::net::UnixStream;
 
@@ -44,6 +47,32 @@ async fn a28_the_process_has_given_up_what_it_does_not_need() {
         let status = fs::read_to_string(thread.expect("a thread").path().join("status")).expect("read");
         assert!(status.contains("\nSeccomp:\t2\n"), "every thread has it: {status}");
     }
+}
+
+#[tokio::test]
+async fn a23_a_connection_of_another_user_is_closed() {
+    if !rustix::process::geteuid().is_root() {
+        skip("root, who can become another user");
+        return;
+    }
+    let world = World::driver_writes().await;
+    // As where its directory is shared in some careless way.
+    let all = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("set");
+    all(world.node.scratch(), 0o755);
+    all(world.provider.socket(), 0o666);
+    let socket = world.provider.socket().to_owned();
+    let stranger = std::thread::spawn(move || {
+        let user = Uid::from_raw(1_000);
+        set_thread_res_uid(user, user, user).expect("this thread only");
+        let mut stream = std::os::unix::net::UnixStream::connect(socket).expect("the mode lets it in");
+        stream.read(&mut [0; 1])
+    });
+    // The kernel may say either, as something was sent or not.
+    let end = tokio::task::spawn_blocking(|| stranger.join().expect("asked")).await.expect("ended");
+    assert!(end.is_err() || end.is_ok_and(|length| length == 0), "closed without a word");
+    assert!(world.provider.logged("closed a connection of another user than root").await);
+    world.cloud.put_secret(REGION, "shop/key", "k");
+    world.ask(&class_of(&["shop/key"])).await.expect("root is served");
 }
 
 #[tokio::test]
