@@ -96,7 +96,7 @@ impl<'a, S: CredentialSource, B: SecretBackend<Credentials = S::Credentials>> Ac
             return Ok(answers);
         }
         let renewed = self.source.renewed(&self.place, &credentials).await.map_err(of_credentials)?;
-        Ok(self.ask(&renewed, addresses).await)
+        Ok(Box::pin(self.ask(&renewed, addresses)).await)
     }
 
     /// In one call, and in one more for each address that must be asked for alone.
@@ -109,7 +109,7 @@ impl<'a, S: CredentialSource, B: SecretBackend<Credentials = S::Credentials>> Ac
         let each = addresses.iter().zip(together).map(async |(address, answer)| match answer {
             Some(answer) => answer,
             None => {
-                let alone = self.call(credentials, std::slice::from_ref(address)).await;
+                let alone = Box::pin(self.call(credentials, std::slice::from_ref(address))).await;
                 alone.into_iter().next().flatten().unwrap_or_else(|| Err(FetchError::unanswered()))
             }
         });

@@ -150,11 +150,12 @@ impl<B: SecretBackend, R: Eq + Hash + Send + Sync> Fetcher<B, R> {
             }
             // What others ask for meanwhile will do, but not what has just failed.
             demand.since = Instant::now() + Duration::from_nanos(1);
-            let again = async {
+            // In a box, as is all that is rare: whoever waits for a turn, and a storm has a thousand of those, would hold room for it.
+            let again = Box::pin(async {
                 tokio::time::sleep(random::jittered(pause)).await;
                 let call = open.iter().map(|place| asking.call[*place].clone()).collect();
                 self.answers_now(&access, &Asking { call, ..asking.clone() }, demand).await
-            };
+            });
             match tokio::time::timeout_at(demand.deadline - LAST_WORDS, again).await {
                 Ok(again) => open.into_iter().zip(again).for_each(|(place, answer)| answers[place] = answer),
                 Err(_) => return answers.into(),

@@ -126,8 +126,8 @@ impl<'v, 'a> Names<'v, 'a> {
         self.link_but_files(tops)?.into_iter().try_for_each(|top| self.replace(top))
     }
 
-    /// Gives every name its link, but for those that something else than a link has, and says which. Plain files of another
-    /// writer keep their place until the new set can be seen, so that no reader meets a gap.
+    /// Gives every name its link, but for those that something else has, and says which. What another writer has made keeps its
+    /// place until the new set can be seen, so that no reader meets a gap, also where this write comes to nothing.
     fn link_but_files(&mut self, tops: BTreeSet<&'a str>) -> Result<BTreeSet<&'a str>, VolumeError> {
         let mut left = BTreeSet::new();
         for top in tops {
@@ -149,8 +149,7 @@ impl<'v, 'a> Names<'v, 'a> {
             }
             match found {
                 Some(found) if found == value => {}
-                Some(_) => self.replace(top)?,
-                None => drop(left.insert(top)),
+                _ => drop(left.insert(top)),
             }
         }
         Ok(left)

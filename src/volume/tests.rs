@@ -222,6 +222,22 @@ fn f51_f52_names_of_another_writer_are_taken_over() {
 }
 
 #[test]
+fn f52_a_link_of_somebody_else_leads_where_it_led_until_the_new_set_can_be_seen() {
+    let scratch = Scratch::new();
+    scratch.replace(&files(&[("user", "alice")])).expect("written");
+    fs::write(scratch.path().join("elsewhere"), "theirs").expect("planted");
+    symlink("elsewhere", scratch.path().join("password")).expect("planted");
+    let set = files(&[("user", "bob"), ("password", "ours")]);
+    for moment in 0.. {
+        match scratch.write_until(&set, FileLayout::Atomic, moment) {
+            Ok(_) => break,
+            Err(_) => assert_eq!((scratch.read("user"), scratch.read("password")), ("alice".into(), "theirs".into())),
+        }
+    }
+    assert_eq!((scratch.read("user"), scratch.read("password")), ("bob".into(), "ours".into()));
+}
+
+#[test]
 fn f54_plain_files_stand_for_themselves_and_each_layout_takes_over_from_the_other() {
     let scratch = Scratch::new();
     let one = files(&[("user", "alice"), ("tls/key", "1"), ("tls/cert", "2"), ("dropped", "x"), ("gone/deep/y", "y")]);
