@@ -3,26 +3,15 @@
 //! A call has a connection to itself, so this bounds connections too. A namespace may have four times as many turns as are still
 //! free: alone it gets four fifths of all, two get four ninths each, and there is always one left for whoever comes next, so that
 //! nobody waits for another's slow calls. Those who wait are served namespace by namespace.
-//!
-//! Not all turns are there at first: a burst would open a connection for each, which costs more than to wait for one that comes
-//! free in a moment. While somebody goes on waiting, the others come.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::clock::Instant;
-
 /// How many turns a namespace may have for each one that is free.
 const FOR_EACH_FREE: usize = 4;
-
-/// How many turns there are at first, where there may be more.
-const AT_FIRST: usize = 64;
-/// For each such time in which somebody has waited there is one more.
-const FOR_ONE_MORE: Duration = Duration::from_millis(10);
 
 /// The turns of all endpoints, by what tells endpoints apart.
 pub struct Turns<K: Clone + Eq + Hash>(Arc<Mutex<HashMap<K, Line<K>>>>);
@@ -38,10 +27,6 @@ pub struct Turn<K: Clone + Eq + Hash> {
 /// Those who use one endpoint, and those who wait for it.
 struct Line<K: Clone + Eq + Hash> {
     most: usize,
-    /// How many there are now.
-    there: usize,
-    /// Since when somebody has been waiting all the time, or since when there was one more.
-    waiting_since: Option<Instant>,
     taken: usize,
     /// How many of them each namespace has.
     of_namespaces: HashMap<Arc<str>, usize>,
@@ -75,7 +60,6 @@ impl<K: Clone + Eq + Hash> Turns<K> {
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut lines);
         let Some(line) = lines.get_mut(endpoint) else { return };
-        line.grow();
         while let Some((namespace, sender)) = line.next() {
             let turn = Turn { turns: Some(self.clone()), endpoint: endpoint.clone(), namespace };
             // Whoever has gone away is passed over here and not by dropping the turn: that would serve the next from within, and
@@ -84,9 +68,6 @@ impl<K: Clone + Eq + Hash> Turns<K> {
                 turn.turns = None;
                 line.leave(&turn.namespace);
             }
-        }
-        if line.waiting.is_empty() {
-            line.waiting_since = None;
         }
         if line.taken == 0 {
             lines.remove(endpoint);
@@ -113,10 +94,7 @@ impl<K: Clone + Eq + Hash> Drop for Turn<K> {
 
 impl<K: Clone + Eq + Hash> Line<K> {
     fn new(most: usize) -> Self {
-        let most = most.max(1);
-        let there = most.min(AT_FIRST);
-        let (of_namespaces, waiting) = (HashMap::new(), VecDeque::new());
-        Self { most, there: most.min(AT_FIRST), waiting_since: None, taken: 0, of_namespaces, waiting }
+        Self { most: most.max(1), taken: 0, of_namespaces: HashMap::new(), waiting: VecDeque::new() }
     }
 
     fn join(&mut self, namespace: Arc<str>, sender: oneshot::Sender<Turn<K>>) {
@@ -136,21 +114,10 @@ impl<K: Clone + Eq + Hash> Line<K> {
         }
     }
 
-    /// Makes turns for the time in which somebody has waited.
-    fn grow(&mut self) {
-        let now = Instant::now();
-        let since = *self.waiting_since.get_or_insert(now);
-        let more = usize::try_from((now - since).as_millis() / FOR_ONE_MORE.as_millis()).unwrap_or(usize::MAX);
-        if more > 0 {
-            self.there = self.most.min(self.there.saturating_add(more));
-            self.waiting_since = Some(now);
-        }
-    }
-
     /// Takes a turn for who is to be served now, if anybody is.
     fn next(&mut self) -> Option<(Arc<str>, oneshot::Sender<Turn<K>>)> {
         let of = |namespace: &Arc<str>| self.of_namespaces.get(namespace).copied().unwrap_or_default();
-        let room = FOR_EACH_FREE * (self.there - self.taken);
+        let room = FOR_EACH_FREE * (self.most - self.taken);
         let place = self.waiting.iter().position(|(namespace, _)| of(namespace) < room)?;
         let (namespace, mut senders) = self.waiting.remove(place)?;
         let sender = senders.pop_front()?;
@@ -215,30 +182,10 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn the_last_turns_are_for_those_who_have_waited() {
-        let mut world = World::new(128);
-        (0..200).for_each(|_| world.come("shop"));
-        world.look().await;
-        assert_eq!(world.of("shop"), 52, "four fifths of the first 64");
-        tokio::time::advance(Duration::from_millis(100)).await;
-        world.served.pop();
-        world.look().await;
-        assert_eq!(world.of("shop"), 60, "four fifths of 74");
-        tokio::time::advance(Duration::from_secs(10)).await;
-        world.served.pop();
-        world.look().await;
-        assert_eq!(world.of("shop"), 103, "four fifths of all");
-    }
-
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn p12_a_namespace_that_takes_all_it_can_get_leaves_room_for_others() {
         let mut world = World::new(128);
         (0..1_000).for_each(|_| world.come("greedy"));
-        world.look().await;
-        tokio::time::advance(Duration::from_secs(1)).await;
-        world.come("greedy");
-        world.look().await;
         world.look().await;
         assert_eq!(world.of("greedy"), 103);
         for namespace in ["shop", "bank", "blog"] {

@@ -29,8 +29,8 @@ use crate::secrets::{CallsAtOnce, Share};
 use crate::telemetry::{self, Log};
 use crate::volume::Volumes;
 
-/// A node has as many cores as it likes; this process needs two.
-const THREADS: usize = 2;
+/// Everything that blocks has threads of its own. With two for the rest the allocator's one lock costs more than the second does.
+const THREADS: usize = 1;
 /// Names are looked up on threads of their own, and where no name server answers each is held up for many seconds.
 const MOST_LOOKUPS: usize = 64;
 const SWEPT_EVERY: Duration = Duration::from_secs(5);

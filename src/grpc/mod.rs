@@ -1,5 +1,6 @@
 //! The driver's API on Unix sockets: bytes become one typed request with a deadline, results become final gRPC answers.
 
+mod codec;
 mod final_codes;
 mod server;
 mod service;

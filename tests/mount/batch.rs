@@ -1,6 +1,6 @@
 //! Many secrets with one call, where the operator and the role allow it.
 
-use devcloud::{Fault, FaultKind, Role};
+use devcloud::{ADMIN_ACCESS_KEY_ID, ADMIN_SECRET_ACCESS_KEY, Fault, FaultKind, Role};
 use tonic::Code;
 
 use crate::support::{ROLE, World, assert_refused, class, class_of};
@@ -71,6 +71,21 @@ async fn a_role_that_may_not_is_served_all_the_same_and_not_tried_again() {
         world.ask_as(&world.newcomer(), &of(&names)).await.expect("served");
         assert_eq!((world.cloud.count("BatchGetSecretValue"), world.cloud.count("GetSecretValue")), (1, 5 * mounts));
     }
+}
+
+#[tokio::test]
+async fn keys_that_may_not_are_not_taken_for_other_keys() {
+    let (world, names) = world(3).await;
+    let class = of(&names).with("auth", "nodePublishSecret");
+    let target = world.node.unmounted(&world.pod, "secrets").expect("a directory");
+    let with_key = |id: &str| {
+        let mount = world.mount_of(&class, &target).secret("aws_access_key_id", id);
+        mount.secret("aws_secret_access_key", ADMIN_SECRET_ACCESS_KEY)
+    };
+    world.driver.mount(&with_key("AKIANOBODYSKEYATALL0")).await.expect_err("nobody's");
+    world.cloud.clear_calls();
+    world.driver.mount(&with_key(ADMIN_ACCESS_KEY_ID)).await.expect("served");
+    assert_eq!((world.cloud.count("BatchGetSecretValue"), world.cloud.count("GetSecretValue")), (1, 0));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use devcloud::node::Mount;
 use devcloud::{Fault, FaultKind, TokenOptions};
 use tonic::Code;
 
-use crate::support::{AUDIENCE, ROLE, ROLE_ANNOTATION, World, assert_refused, class_of, mount_for};
+use crate::support::{AUDIENCE, ROLE, ROLE_ANNOTATION, World, assert_refused, class_of, cloud, mount_for};
 
 /// A world with one readable secret, its class and a target.
 async fn world() -> (World, devcloud::node::Class, std::path::PathBuf) {
@@ -240,6 +240,22 @@ async fn f6_the_key_set_may_be_published_by_the_issuer_and_is_read_like_aws() {
         "{:?}",
         proxy.hosts()
     );
+}
+
+#[tokio::test]
+async fn f6_f7_a_key_set_of_the_issuer_that_does_not_come_or_is_too_long_is_tried_again() {
+    let cloud = cloud().await;
+    let too_long =
+        FaultKind::RawResponse { status: 200, content_type: "application/json".into(), body: "x".repeat(300_000) };
+    for kind in [FaultKind::Hang, too_long] {
+        cloud.inject(Fault::on("GetKeys", kind).times(1));
+    }
+    let keys = "--token-keys=https://oidc.eks.eu-west-1.amazonaws.com/id/0123456789/keys";
+    let (world, _proxy) = World::behind_a_proxy_on(cloud, &["--token-verification=jwks", keys]).await;
+    let log = world.provider.log();
+    assert!(log.contains("no answer in 5s") && log.contains("the answer broke off, or is too long"), "{log}");
+    world.cloud.put_secret("eu-west-1", "shop/key", "key");
+    world.ask(&class_of(&["shop/key"])).await.expect("answered");
 }
 
 #[tokio::test]

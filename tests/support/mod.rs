@@ -70,7 +70,10 @@ impl World {
     }
 
     pub async fn behind_a_proxy_with(arguments: &[&str]) -> (Self, Proxy) {
-        let cloud = cloud().await;
+        Self::behind_a_proxy_on(cloud().await, arguments).await
+    }
+
+    pub async fn behind_a_proxy_on(cloud: DevCloud, arguments: &[&str]) -> (Self, Proxy) {
         let proxy = Proxy::to(&cloud).await.expect("the proxy starts");
         let authority = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(authority.path(), cloud.ca_pem()).expect("written");

@@ -34,17 +34,17 @@ fn is_current(address: &Stored) -> bool {
     }
 }
 
-/// Roles that may not read many secrets at once.
+/// Roles, or sessions of unknown ones, that may not read many secrets at once.
 #[derive(Default)]
 pub struct Refusals(Mutex<HashMap<(String, Region), Instant>>);
 
 impl Refusals {
-    pub fn has(&self, role: &str, region: &Region) -> bool {
+    pub fn has(&self, rights: &str, region: &Region) -> bool {
         let refusals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        refusals.get(&(role.to_owned(), region.clone())).is_some_and(|at| at.elapsed() < REFUSAL_LIFE)
+        refusals.get(&(rights.to_owned(), region.clone())).is_some_and(|at| at.elapsed() < REFUSAL_LIFE)
     }
 
-    pub fn note(&self, role: &str, region: &Region) {
+    pub fn note(&self, rights: &str, region: &Region) {
         let mut refusals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if refusals.len() >= MOST_REFUSALS {
             refusals.retain(|_, at| at.elapsed() < REFUSAL_LIFE);
@@ -53,7 +53,7 @@ impl Refusals {
                 refusals.clear();
             }
         }
-        refusals.insert((role.to_owned(), region.clone()), Instant::now());
+        refusals.insert((rights.to_owned(), region.clone()), Instant::now());
     }
 }
 

@@ -36,6 +36,11 @@ impl Session {
         self.credentials.access_key_id()
     }
 
+    /// Tells those apart who have different rights: roles, and where nobody tells the role, sessions.
+    fn rights(&self) -> &str {
+        if self.role.starts_with("arn:") { &self.role } else { self.id() }
+    }
+
     /// Whose quotas its requests use, empty where nobody tells.
     fn account(&self) -> &str {
         self.credentials.account_id().map_or("", |account| account.as_str())

@@ -75,7 +75,7 @@ impl SecretsManager {
         call: &[Stored],
     ) -> Vec<Option<Result<SecretValue, FetchError>>> {
         let all = |answer: Option<FetchError>| call.iter().map(|_| answer.clone().map(Err)).collect();
-        if self.refusals.has(&session.role, region) {
+        if self.refusals.has(session.rights(), region) {
             return all(None);
         }
         let ids = call.iter().filter_map(secret_of).map(|secret| secret.id.clone()).collect();
@@ -85,7 +85,7 @@ impl SecretsManager {
                 let what = format!("{} secrets in {region}", call.len());
                 let error = unmodelled(&error, &what, &session.role, SERVICE, "secretsmanager:BatchGetSecretValue");
                 if error.reason() == Reason::SecretAccessDenied {
-                    self.refusals.note(&session.role, region);
+                    self.refusals.note(session.rights(), region);
                 }
                 // What keeps AWS from answering at all would keep it from answering each alone too.
                 let keeps_all = matches!(
