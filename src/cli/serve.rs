@@ -29,7 +29,7 @@ use crate::secrets::{CallsAtOnce, Share};
 use crate::telemetry::{self, Log};
 use crate::volume::Volumes;
 
-/// Everything that blocks has threads of its own. With two for the rest the allocator's one lock costs more than the second does.
+/// Everything that blocks has threads of its own. With two for the rest a node's start took more CPU and no less time.
 const THREADS: usize = 1;
 /// Names are looked up on threads of their own, and where no name server answers each is held up for many seconds.
 const MOST_LOOKUPS: usize = 64;
