@@ -77,7 +77,7 @@ fn change_over<'a>(
     let (volume, generation) = (names.volume, OsStr::new(&next.generation));
     stage(volume, write, generation)?;
     names
-        .link_but_files(tops(write.files))
+        .link_but_taken(tops(write.files))
         .and_then(|left| write.check(volume).map(|()| left))
         .and_then(|left| next.write(volume).map(|()| left))
         .and_then(|left| flip(volume, generation, write).map(|()| left))
@@ -123,12 +123,12 @@ impl<'v, 'a> Names<'v, 'a> {
 
     /// Gives every name its link.
     fn link_all(&mut self, tops: BTreeSet<&'a str>) -> Result<(), VolumeError> {
-        self.link_but_files(tops)?.into_iter().try_for_each(|top| self.replace(top))
+        self.link_but_taken(tops)?.into_iter().try_for_each(|top| self.replace(top))
     }
 
     /// Gives every name its link, but for those that something else has, and says which. What another writer has made keeps its
     /// place until the new set can be seen, so that no reader meets a gap, also where this write comes to nothing.
-    fn link_but_files(&mut self, tops: BTreeSet<&'a str>) -> Result<BTreeSet<&'a str>, VolumeError> {
+    fn link_but_taken(&mut self, tops: BTreeSet<&'a str>) -> Result<BTreeSet<&'a str>, VolumeError> {
         let mut left = BTreeSet::new();
         for top in tops {
             let name = OsStr::new(top);

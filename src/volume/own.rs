@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::headroom::Headroom;
 use super::write::Write;
-use super::{Outcome, VolumeError};
+use super::{Held, Outcome, VolumeError};
 use crate::clock;
 use crate::plan::{FileLayout, Files};
 
@@ -32,7 +33,7 @@ impl OwnDirectory {
         let directory =
             File::open(&self.0).map_err(|error| VolumeError::Io { step: "opening the directory", error })?;
         let (asked, headroom) = (clock::since_boot(), Headroom::default());
-        let grace = std::time::Duration::ZERO;
-        Write { files, layout, asked, headroom: &headroom, grace, given_up }.run(&directory.into())
+        Write { files, layout, asked, headroom: &headroom, held: &Held::default, grace: Duration::ZERO, given_up }
+            .run(&directory.into())
     }
 }

@@ -7,16 +7,16 @@
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{AtFlags, FileType, RenameFlags, renameat, renameat_with, statat, unlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, openat2, renameat, renameat_with, statat, unlinkat};
 use rustix::io::Errno;
 
-use super::directory::{link_value, names, open_below, random_name, remove, type_of};
+use super::directory::{confined, link_value, names, open_below, random_name, remove, type_of};
 use super::leftovers::{DATA, is_generation, remove_plain, sweep};
 use super::record::Record;
 use super::stage::{GENERATION, stage};
 use super::target::touch;
 use super::write::Write;
-use super::{Outcome, Step as _, VolumeError};
+use super::{Outcome, Step as _, VolumeError, record};
 use crate::clock;
 use crate::plan::{File, FileLayout, Files, RelativePath};
 
@@ -39,6 +39,7 @@ pub fn replace(volume: &OwnedFd, write: &Write<'_>) -> Result<Outcome, VolumeErr
     let generation = random_name(GENERATION);
     let staged = stage(volume, write, &generation)
         .and_then(|()| write.check(volume))
+        .and_then(|()| outdate(volume))
         // From here on no record says that everything is as it was, but which names are ours.
         .and_then(|()| Record::unfinished(files, record.as_ref()).asked(write.asked).write(volume));
     staged.inspect_err(|_| remove(volume, &generation))?;
@@ -47,6 +48,20 @@ pub fn replace(volume: &OwnedFd, write: &Write<'_>) -> Result<Outcome, VolumeErr
     drop(root);
     clear_away(volume, write, record.as_ref())?;
     Ok(Outcome::Changed)
+}
+
+/// Makes the set that `..data` leads to one that the driver's writer does not take for its own. It stays there for readers on their
+/// way, and the driver's writer, which takes plain files away first, would make no links where it finds in it what it is to write:
+/// then every name would be gone for good (*seen*). A name that is in no set of it makes it write, and what it then removes in the
+/// volume is the record, which is out of date by then.
+fn outdate(volume: &OwnedFd) -> Result<(), VolumeError> {
+    let generation = link_value(volume, OsStr::new(DATA)).step("reading ..data")?.filter(|name| is_generation(name));
+    let Some(generation) = generation.and_then(|name| open_below(volume, &name).ok()) else { return Ok(()) };
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match openat2(&generation, record::NAME, flags, Mode::RUSR, confined()) {
+        Ok(_) | Err(Errno::EXIST) => Ok(()),
+        Err(errno) => Err(errno).step("outdating the old set"),
+    }
 }
 
 /// Clears away what is not of this set, and says in the record that it is whole, where the one before does not say so.

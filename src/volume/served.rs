@@ -51,12 +51,19 @@ impl Served {
         self.last.insert(path.clone(), Last { asked, target, bytes });
     }
 
+    /// Each volume, mounted or not by now, with the bytes that are in it.
+    pub fn targets(&self) -> Vec<(PodTarget, u64)> {
+        self.last.values().map(|last| (last.target.clone(), last.bytes)).collect()
+    }
+}
+
+impl Held {
     /// Looks at each volume once, without opening it.
-    pub fn held(&self) -> Held {
-        let mounted = self.last.values().filter(|last| last.target.is_mounted());
-        mounted.fold(Held::default(), |held, last| Held {
+    pub fn of(targets: &[(PodTarget, u64)]) -> Self {
+        let mounted = targets.iter().filter(|(target, _)| target.is_mounted());
+        mounted.fold(Self::default(), |held, (_, bytes)| Self {
             volumes: held.volumes.saturating_add(1),
-            bytes: held.bytes.saturating_add(last.bytes),
+            bytes: held.bytes.saturating_add(*bytes),
         })
     }
 }

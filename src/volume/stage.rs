@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::directory::{self, confined, make_directory};
 use super::write::Write;
-use super::{Held, Step as _, VolumeError};
+use super::{Step as _, VolumeError};
 use crate::plan::{File, Files, RelativePath};
 
 /// Prefix of names of such directories, followed by random digits. Only we make such names.
@@ -28,7 +28,7 @@ pub fn tops(files: &Files) -> BTreeSet<&str> {
 pub fn stage(volume: &OwnedFd, write: &Write<'_>, generation: &OsStr) -> Result<(), VolumeError> {
     let files = write.files;
     if let Some(lack) = write.headroom.lacks(files) {
-        return Err(VolumeError::NoHeadroom { lack, held: Held::default() });
+        return Err(VolumeError::NoHeadroom { lack, held: (write.held)() });
     }
     let root = make_directory(volume, generation).step("making a directory for the new set")?;
     for (path, file) in files {

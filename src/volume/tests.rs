@@ -263,6 +263,30 @@ fn f54_plain_files_stand_for_themselves_and_each_layout_takes_over_from_the_othe
 }
 
 #[test]
+fn f55_a_set_that_stays_behind_plain_files_is_not_one_that_the_drivers_writer_takes_for_its_own() {
+    let scratch = Scratch::new();
+    let set = files(&[("user", "alice")]);
+    scratch.replace(&set).expect("written");
+    let generation = fs::canonicalize(scratch.path().join("..data")).expect("a generation");
+    let volume = scratch.open();
+    let (headroom, grace) = (Headroom::default(), Duration::from_secs(3_600));
+    let write = Write {
+        files: &set,
+        layout: FileLayout::Files,
+        asked: clock::since_boot(),
+        headroom: &headroom,
+        held: &Held::default,
+        grace,
+        given_up: &|| false,
+    };
+    write.run(&volume).expect("written");
+    // Its writer writes where the old set has a name that the new one has not, and then removes that name in the volume.
+    assert!(generation.join("..secretmount").exists() && scratch.path().join("..secretmount").exists());
+    assert_eq!(scratch.write(&set, FileLayout::Files).expect("looked at"), Outcome::Unchanged);
+    assert!(!generation.exists());
+}
+
+#[test]
 fn two_thousand_files_are_one_set_in_either_layout() {
     let names: Vec<String> = (0..2_000).map(|number| format!("directory-{}/file-{number}", number % 7)).collect();
     let set = |value| files(&names.iter().map(|name| (name.as_str(), value)).collect::<Vec<_>>());
@@ -324,6 +348,7 @@ fn p8_what_was_asked_for_later_stays_whoever_wrote_it() {
             layout,
             asked,
             headroom: &Headroom::default(),
+            held: &Held::default,
             grace: Duration::ZERO,
             given_up: &|| false,
         }
@@ -341,9 +366,17 @@ fn p2_whoever_is_on_his_way_to_a_file_of_the_old_set_gets_there() {
     let (one, two) = (files(&[("a", "1"), ("b", "1")]), files(&[("a", "2")]));
     let write = |files, layout, grace| {
         let headroom = Headroom::default();
-        Write { files, layout, asked: clock::since_boot(), headroom: &headroom, grace, given_up: &|| false }
-            .run(&scratch.open())
-            .expect("written")
+        Write {
+            files,
+            layout,
+            asked: clock::since_boot(),
+            headroom: &headroom,
+            held: &Held::default,
+            grace,
+            given_up: &|| false,
+        }
+        .run(&scratch.open())
+        .expect("written")
     };
     let long = Duration::from_secs(3_600);
     write(&one, FileLayout::Atomic, long);

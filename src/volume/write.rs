@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::headroom::Headroom;
 use super::record::Record;
-use super::{Outcome, VolumeError, atomic, plain};
+use super::{Held, Outcome, VolumeError, atomic, plain};
 use crate::clock;
 use crate::plan::{FileLayout, Files};
 
@@ -15,6 +15,8 @@ pub struct Write<'a> {
     /// When it was asked for, in nanoseconds since the node's start, which all processes count alike.
     pub asked: u64,
     pub headroom: &'a Headroom,
+    /// What is already written, for whoever is told that there is no headroom.
+    pub held: &'a dyn Fn() -> Held,
     /// How long a set stays after another one has taken its place: whoever was on his way to one of its files when that happened
     /// gets there. The next write clears it away, which with rotation comes within minutes.
     pub grace: Duration,

@@ -17,7 +17,7 @@ use super::leftovers::strangers;
 use super::record::Record;
 use super::served::Served;
 use super::write::Write;
-use super::{Outcome, PodTarget, TargetPath, VolumeError};
+use super::{Held, Outcome, PodTarget, TargetPath, VolumeError};
 use crate::plan::{FileLayout, Files};
 
 /// Longer than anybody takes from a link to the file that it leads to.
@@ -95,13 +95,13 @@ impl Volumes {
             }
             let directory = target.open()?;
             let given_up = || !still_wanted.load(Ordering::Acquire);
-            let write = Write { files: &files, layout, asked, headroom: &headroom, grace: GRACE, given_up: &given_up };
-            let outcome = write.run(&directory).map_err(|error| match error {
-                VolumeError::NoHeadroom { lack, .. } => VolumeError::NoHeadroom { lack, held: served().held() },
-                other => other,
-            })?;
-            // Only when the volume becomes ours, so that it is said once.
-            if !is_written && let found @ 1.. = strangers(&directory, &files)? {
+            // Not under the lock, which every request takes as it comes.
+            let held = || Held::of(&served().targets());
+            let (headroom, held, given_up) = (&headroom, &held, &given_up);
+            let write = Write { files: &files, layout, asked, headroom, held, grace: GRACE, given_up };
+            let outcome = write.run(&directory)?;
+            // Only when the volume becomes ours, so that it is said once. The set is written, whether they can be counted or not.
+            if !is_written && let Ok(found @ 1..) = strangers(&directory, &files) {
                 let (pod_uid, volume) = (target.path().pod_uid(), target.path().volume());
                 warn!(pod_uid, volume, names = found, "somebody else's files are in a volume, and are left alone");
             }

@@ -20,14 +20,18 @@ import (
 	"sigs.k8s.io/secrets-store-csi-driver/provider/v1alpha1"
 )
 
-// A class with a JSON secret in three files and a binary one in a directory.
-const class = `
+// A class with a JSON secret in three files. Every writer can write it: the official provider 3.1.1 makes no directories.
+const flatClass = `
 - objectName: shop/db
   objectType: secretsmanager
   objectAlias: db.json
   jmesPath:
     - {path: username, objectAlias: user}
     - {path: password, objectAlias: password, filePermission: "0400"}
+`
+
+// The same, and a binary secret in a directory.
+const class = flatClass + `
 - {objectName: shop/key, objectType: secretsmanager, objectAlias: tls/key.pem, filePermission: "0440"}
 `
 

@@ -8,16 +8,6 @@ import (
 	"slices"
 )
 
-// A class that every writer can write: the official provider 3.1.1 makes no directories.
-const flatClass = `
-- objectName: shop/db
-  objectType: secretsmanager
-  objectAlias: db.json
-  jmesPath:
-    - {path: username, objectAlias: user}
-    - {path: password, objectAlias: password, filePermission: "0400"}
-`
-
 func flatFiles(password string) files {
 	found := classFiles(password)
 	delete(found, "tls/key.pem")
@@ -99,7 +89,39 @@ func matrix(w *world) error {
 		}
 	}
 	fmt.Printf("     %d ways from one writer to another\n", cells)
-	return failures
+	return errors.Join(failures, plainToDriver(w))
+}
+
+// From our plain files to the driver's writer, with the same set all the time: by way of our links there is no gap, and at once
+// all names are there again, though the links of before have left their set.
+func plainToDriver(w *world) error {
+	if err := w.put("shop/db", database(first)); err != nil {
+		return err
+	}
+	for _, way := range [][]writer{
+		{ourPlain, ourLinks, driver, driver},
+		{ourLinks, ourPlain, driver, driver},
+		{driver, ourPlain, driver, ourLinks},
+	} {
+		target, err := w.publish()
+		if err != nil {
+			return err
+		}
+		for place, step := range way {
+			write := func() error { return step.write(w, target, first) }
+			// The driver's writer takes plain files away first.
+			isGap := place > 0 && step.name == driver.name && way[place-1].name == ourPlain.name
+			if place > 0 && !isGap {
+				err = readable(target, write)
+			} else {
+				err = write()
+			}
+			if err := errors.Join(err, filesIn(target, flatFiles(first))); err != nil {
+				return fmt.Errorf("%s, step %d: %s: %w", way[0].name, place+1, step.name, err)
+			}
+		}
+	}
+	return nil
 }
 
 func cell(w *world, before, next writer) error {
