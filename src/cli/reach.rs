@@ -21,13 +21,14 @@ pub fn reach(settings: &Settings) -> Reach {
             None => change.extend(mounted_pods(&std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())),
         }
     }
-    Reach { read: named.map(around).collect(), change }
+    Reach { read: named.flat_map(with_successors).map(Path::to_owned).collect(), change }
 }
 
-/// A file that is replaced has the same name and is another one: the rule is for its directory, where it has one of its own.
-fn around(file: &Path) -> PathBuf {
+/// A file that is replaced has the same name and is another one, so there is a rule for its directory too, where it has one of
+/// its own. The file itself may be a link that leads elsewhere.
+fn with_successors(file: &Path) -> impl Iterator<Item = &Path> {
     let directory = file.parent().filter(|directory| directory.parent().is_some());
-    directory.unwrap_or(file).to_owned()
+    [Some(file), directory].into_iter().flatten()
 }
 
 /// A node that has never had a pod has no such directory yet.
@@ -58,8 +59,11 @@ mod tests {
     #[test]
     fn files_that_settings_name_are_reached_with_those_that_replace_them() {
         let reach = reach_of(&["--policy-file=/etc/secretmount/policy.yaml", "--token-keys=/keys.json"]);
-        assert!(reach.read.contains(&"/etc/secretmount".into()), "{reach:?}");
-        assert!(reach.read.contains(&"/keys.json".into()), "not all there is: {reach:?}");
+        assert!(
+            ["/etc/secretmount", "/etc/secretmount/policy.yaml"].iter().all(|path| reach.read.contains(&path.into()))
+        );
+        assert!(reach.read.contains(&"/keys.json".into()), "{reach:?}");
+        assert!(!reach.read.contains(&"/".into()), "not all there is: {reach:?}");
     }
 
     #[test]

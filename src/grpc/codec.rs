@@ -6,7 +6,7 @@ use prost::Message;
 use tonic::codec::{BufferSettings, Codec};
 use tonic_prost::{ProstDecoder, ProstEncoder};
 
-/// Bytes of a buffer at first. A mount's request and its answer have few more, and a hundred pods may wait for theirs.
+/// Bytes of a buffer at first. It grows to what a message needs, and a hundred pods may wait for theirs.
 const BUFFER: usize = 1_024;
 /// Bytes after which what is encoded goes out.
 const ENOUGH: usize = 32 * 1_024;

@@ -6,7 +6,6 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use devcloud::DevCloud;
 use devcloud::node::{Class, Driver, Node, Provider, Volume};
@@ -14,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::NamedTempFile;
 
 use crate::root::may_trace;
-use crate::rows::{pair_class, put_pair, value, whole};
+use crate::rows::{pair_class, put_pair, unmount, value, whole};
 use crate::support::{READY, cloud, is_final, mount_for, needs_mounts, start};
 
 /// Every call by which a write changes something, or opens what it changes.
@@ -236,18 +235,6 @@ fn read(volume: &Volume) -> Set {
         Some((name, (content, mode)))
     };
     entries.filter_map(read).collect()
-}
-
-/// Nothing of the provider holds it. What other tests of this process start holds what is open here until it has become
-/// another program, and nobody tells when that is: so it is tried again, for two seconds.
-async fn unmount(volume: &Volume) {
-    for _ in 0..100 {
-        if volume.unmount().is_ok() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    volume.unmount().expect("nothing holds it");
 }
 
 fn hidden(path: &Path) -> Vec<String> {

@@ -67,7 +67,7 @@ fn floods() -> Vec<Flood> {
                 let open = frame(HEADERS, END_HEADERS, stream(number), &headers());
                 [open, frame(RST_STREAM, 0, stream(number), &CANCEL)].concat()
             },
-            is_cut_off: false,
+            is_cut_off: true,
         },
         Flood {
             name: "more streams than may be open",
@@ -127,8 +127,7 @@ async fn a42_floods_of_frames_cost_other_mounts_nothing_and_the_process_little()
         world.ask(&class).await.expect("mounted");
         let (before, spent) = (memory(process), processor(process));
         let socket: PathBuf = world.provider.socket().to_owned();
-        let name = flood.name;
-        let is_cut_off = flood.is_cut_off;
+        let (name, is_cut_off) = (flood.name, flood.is_cut_off);
         let pouring = tokio::task::spawn_blocking(move || pour(&socket, &flood));
         let mut mounts = 0;
         while !pouring.is_finished() || mounts < 10 {

@@ -1,20 +1,13 @@
 //! P8, A20: two processes, and many calls, for one volume.
 
-use std::fs;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use rustix::process::Signal;
 use tonic::Code;
 
-use crate::rows::{pair_class, put_pair, whole};
+use crate::rows::{names, pair_class, put_pair, until_cleared, whole};
 use crate::support::{READY, REGION, World, assert_refused, class_of, needs_mounts, start};
-
-/// Names in the root of a volume, hidden ones too.
-fn names(volume: &devcloud::node::Volume) -> Vec<String> {
-    let entries = fs::read_dir(volume.path()).expect("listed").map(|entry| entry.expect("an entry").file_name());
-    entries.map(|name| name.into_string().expect("UTF-8")).collect()
-}
 
 #[tokio::test]
 async fn p8_what_a_frozen_process_was_asked_for_earlier_does_not_replace_what_the_next_version_wrote() {
@@ -60,14 +53,7 @@ async fn p8_f54_many_calls_for_one_volume_that_want_different_layouts_leave_one_
         assert_eq!(volume.read("whole.json").expect("readable"), whole(1).as_bytes());
         assert_eq!(volume.files().expect("readable").len(), 3);
     }
-    // Sets that were replaced stay for a second, which two later mounts do not wait for: the first after it clears them away.
-    let cleared = async {
-        while names(&volume).len() > 6 {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            world.mount(&pair_class(), &volume).await.expect("mounted");
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), cleared).await.expect("what was replaced goes");
+    until_cleared(&world, &volume).await;
     let (hidden, visible): (Vec<_>, Vec<_>) = names(&volume).into_iter().partition(|name| name.starts_with(".."));
     assert_eq!(visible.len(), 3, "{visible:?}");
     assert_eq!(hidden.len(), 3, "..data, a generation and the record: {hidden:?}");

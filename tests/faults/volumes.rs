@@ -11,18 +11,13 @@ use std::time::Duration;
 use devcloud::node::{Node, Volume};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::fs::{CWD, FileType, FlockOperation, Mode, flock, makedev, mknodat};
-use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount};
 use tonic::Code;
 
-use crate::rows::{number_of, pair_class, put_pair, whole};
+use crate::rows::{names, number_of, pair_class, put_pair, unmount, until_cleared, whole};
 use crate::support::{
     READY, REGION, World, assert_refused, class, class_of, may_chown, needs_mounts, start_by, without_capabilities_but,
 };
-
-fn names(volume: &Volume) -> Vec<String> {
-    let entries = fs::read_dir(volume.path()).expect("listed").map(|entry| entry.expect("an entry").file_name());
-    entries.map(|name| name.into_string().expect("UTF-8")).collect()
-}
 
 fn inode(volume: &Volume, name: &str) -> u64 {
     fs::metadata(volume.path().join(name)).expect("there").ino()
@@ -38,7 +33,7 @@ async fn f47_a_pod_that_is_gone_by_the_time_of_the_write_gets_nothing_back() {
     let pod = world.node.kubelet_dir().join("pods").join(&world.pod.uid);
     let gone = async {
         world.cloud.wait_for_call("GetSecretValue").await;
-        volume.unmount().expect("nothing holds it");
+        unmount(&volume).await;
         fs::remove_dir_all(&pod).expect("removed");
     };
     let class = class_of(&["shop/key"]);
@@ -188,9 +183,7 @@ async fn f62_who_watches_the_volume_sees_each_change_once_and_nothing_where_ther
         assert_eq!(changes.count(), 1, "{events:?}");
         assert!(!events.iter().any(|(_, name)| !name.is_empty() && !name.starts_with("..")), "{events:?}");
     }
-    // The set before is cleared away once its second is over.
-    tokio::time::sleep(Duration::from_millis(1_100)).await;
-    world.mount(&pair_class(), &volume).await.expect("mounted");
+    until_cleared(&world, &volume).await;
     watch.events();
     world.mount(&pair_class(), &volume).await.expect("mounted");
     let events = watch.events();
@@ -219,7 +212,7 @@ async fn f64_f76_an_answer_that_is_lost_is_repeated_without_another_change() {
     assert_eq!(inode(&volume, "user"), before);
     assert_eq!(volume.files().expect("readable").len(), 3);
     assert_eq!(names(&volume).len(), 6, "{:?}", names(&volume));
-    volume.unmount().expect("nothing holds it");
+    unmount(&volume).await;
 }
 
 #[tokio::test]
@@ -256,7 +249,7 @@ struct Place(PathBuf);
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let _ = unmount(&self.0, UnmountFlags::DETACH);
+        let _ = rustix::mount::unmount(&self.0, UnmountFlags::DETACH);
     }
 }
 

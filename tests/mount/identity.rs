@@ -1,7 +1,10 @@
 //! Only the pod itself gets its secrets.
 
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
 use devcloud::node::Mount;
-use devcloud::{Fault, FaultKind, TokenOptions};
+use devcloud::{DevCloud, Fault, FaultKind, TokenOptions};
 use tonic::Code;
 
 use crate::support::{AUDIENCE, ROLE, ROLE_ANNOTATION, World, assert_refused, class_of, cloud, mount_for};
@@ -256,6 +259,40 @@ async fn f6_f7_a_key_set_of_the_issuer_that_does_not_come_or_is_too_long_is_trie
     assert!(log.contains("no answer in 5s") && log.contains("the answer broke off, or is too long"), "{log}");
     world.cloud.put_secret("eu-west-1", "shop/key", "key");
     world.ask(&class_of(&["shop/key"])).await.expect("answered");
+}
+
+/// As a ConfigMap is changed under a pod, and as a link that leads out of its directory: neither is the file that was there
+/// when the process confined itself to the files it works with.
+#[tokio::test]
+async fn f3_a_key_set_in_a_file_may_be_a_link_and_may_be_replaced() {
+    let place = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| place.path().join(name);
+    let publish = |set: &str, cloud: &DevCloud| {
+        std::fs::create_dir(at(set)).expect("made");
+        std::fs::write(at(set).join("keys.json"), cloud.jwks().to_string()).expect("written");
+        symlink(set, at("..data_tmp")).expect("linked");
+        std::fs::rename(at("..data_tmp"), at("..data")).expect("replaced");
+    };
+    let cloud = cloud().await;
+    publish("..first", &cloud);
+    symlink("..data/keys.json", at("keys.json")).expect("linked");
+    let elsewhere = tempfile::tempdir().expect("a directory");
+    symlink(at("keys.json"), elsewhere.path().join("link.json")).expect("linked");
+    let on = async |cloud: DevCloud, keys: &Path| {
+        let keys = format!("--token-keys={}", keys.display());
+        World::on(cloud, &["--driver-writes-secrets=true", "--token-verification=jwks", &keys], &[]).await
+    };
+    cloud.put_secret("eu-west-1", "shop/key", "key");
+
+    let world = on(cloud, &at("keys.json")).await;
+    world.ask(&class_of(&["shop/key"])).await.expect("answered");
+    world.cloud.rotate_keys();
+    publish("..second", &world.cloud);
+    std::fs::remove_dir_all(at("..first")).expect("removed");
+    world.ask(&class_of(&["shop/key"])).await.expect("the file that is there now was read");
+
+    let world = on(world.cloud, &elsewhere.path().join("link.json")).await;
+    world.ask(&class_of(&["shop/key"])).await.expect("the link was followed");
 }
 
 #[tokio::test]

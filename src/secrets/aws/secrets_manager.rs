@@ -238,7 +238,8 @@ fn explain(error: &SdkError<GetSecretValueError>, address: &Stored, role: &str) 
     }
 }
 
-/// What becomes of an answer to GetSecretValue that is an error, from its HTTP status and its body. `None` where it is none.
+/// What becomes of an answer to GetSecretValue that is an error, from its HTTP status and its body: for the fuzz target
+/// `aws_error`. `None` where it is none.
 pub fn error_of_answer(status: u16, body: &[u8]) -> Option<FetchError> {
     let region: Region = "eu-west-1".parse().ok()?;
     let secret = Secret { id: "example".into(), revision: Revision::Stage(Revision::CURRENT.into()) };
