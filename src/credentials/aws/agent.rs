@@ -49,13 +49,14 @@ pub struct InvalidEndpoint;
 impl FromStr for Endpoint {
     type Err = InvalidEndpoint;
 
-    /// A host name is refused: whoever answers for the name would get tokens.
+    /// A host name is refused: whoever answers for the name would get tokens. So is a fragment, which `Uri` would drop without
+    /// a word.
     fn from_str(raw: &str) -> Result<Self, InvalidEndpoint> {
         let uri: http::Uri = raw.parse().map_err(|_| InvalidEndpoint)?;
         let host = uri.host().ok_or(InvalidEndpoint)?;
         let ip: IpAddr = host.trim_start_matches('[').trim_end_matches(']').parse().map_err(|_| InvalidEndpoint)?;
         let authority = uri.authority().map_or("", http::uri::Authority::as_str);
-        if uri.scheme_str() != Some("http") || uri.query().is_some() || authority.contains('@') {
+        if uri.scheme_str() != Some("http") || uri.query().is_some() || authority.contains('@') || raw.contains('#') {
             return Err(InvalidEndpoint);
         }
         Ok(Self { address: SocketAddr::new(ip, uri.port_u16().unwrap_or(80)), path: uri.path().to_owned() })
@@ -278,9 +279,20 @@ mod tests {
             (endpoint.address.to_string().as_str(), endpoint.path.as_str()),
             ("[fd00:ec2::23]:80", "/v1/credentials")
         );
-        for other in
-            ["", "169.254.170.23", "https://169.254.170.23/", "http://agent/v1/credentials", "http://u@1.2.3.4/", "/v1"]
-        {
+        assert_eq!(
+            "hTTp://10.0.0.1".parse(),
+            "http://10.0.0.1/".parse::<Endpoint>(),
+            "a scheme has no case: RFC 3986, 3.1"
+        );
+        for other in [
+            "",
+            "169.254.170.23",
+            "https://169.254.170.23/",
+            "http://agent/v1/credentials",
+            "http://u@1.2.3.4/",
+            "http://1.2.3.4#/v1",
+            "/v1",
+        ] {
             assert!(other.parse::<Endpoint>().is_err(), "{other:?} was accepted");
         }
     }
