@@ -63,7 +63,11 @@ impl Irsa {
         Some(match code {
             "AccessDenied" | "AccessDeniedException" => (
                 Reason::AssumeRoleDenied,
-                format!("the role does not trust system:serviceaccount:{}; correct its trust policy", account()),
+                // STS says the same of both.
+                format!(
+                    "the role does not exist, or does not trust system:serviceaccount:{}; correct its ARN or its trust policy",
+                    account()
+                ),
             ),
             "InvalidIdentityToken" => (
                 Reason::AssumeRoleDenied,

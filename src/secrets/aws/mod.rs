@@ -141,7 +141,10 @@ where
                 ),
                 "AccessDeniedException" => (
                     Reason::SecretAccessDenied,
-                    format!("{what} may not be read as {role}; grant {action} on it. [{code}]"),
+                    // AWS says the same of a name that does not exist, where the policy does not cover it.
+                    format!(
+                        "{what} may not be read as {role}; grant {action} on it, or correct objectName or `region`. [{code}]"
+                    ),
                 ),
                 _ if crate::aws::is_expired(&code) => (
                     Reason::CredentialsExpired,
