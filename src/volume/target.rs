@@ -8,10 +8,12 @@ use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, Mode, OFlags, ResolveFlags, Statx, StatxAttributes, StatxFlags, fstatfs, open, openat2, statx,
+    AtFlags, CWD, Mode, OFlags, ResolveFlags, Statx, StatxAttributes, StatxFlags, Timespec, Timestamps, fstatfs,
+    futimens, open, openat2, statx,
 };
 use rustix::io::Errno;
 
+use super::directory::names;
 use super::{Step as _, VolumeError};
 
 /// `TMPFS_MAGIC` of `statfs(2)`.
@@ -217,7 +219,19 @@ fn is_mounted(stat: &Statx) -> bool {
 /// Sets the directory's modification time to now. The driver compares it with its poll interval, and asks again at each of
 /// kubelet's rounds while it is older.
 pub fn touch(directory: &OwnedFd) -> Result<(), VolumeError> {
-    let now = rustix::fs::Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
-    let times = rustix::fs::Timestamps { last_access: now, last_modification: now };
-    rustix::fs::futimens(directory, &times).step("touching the directory")
+    modified(directory, Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW }).step("touching the directory")
+}
+
+/// Makes a volume look old while there is nothing in it. A driver that starts anew while a first mount waits finds it mounted,
+/// and would take a young one for served: the pod would start without its secrets.
+pub fn age_if_empty(directory: &OwnedFd) -> Result<(), VolumeError> {
+    const STEP: &str = "looking whether the volume is new";
+    if names(directory, 1).step(STEP)?.is_empty() {
+        modified(directory, Timespec { tv_sec: 0, tv_nsec: 0 }).step(STEP)?;
+    }
+    Ok(())
+}
+
+fn modified(directory: &OwnedFd, at: Timespec) -> rustix::io::Result<()> {
+    futimens(directory, &Timestamps { last_access: at, last_modification: at })
 }

@@ -16,6 +16,7 @@ use super::headroom::{Headroom, size_of_all};
 use super::leftovers::strangers;
 use super::record::Record;
 use super::served::Served;
+use super::target::age_if_empty;
 use super::write::Write;
 use super::{Held, Outcome, PodTarget, TargetPath, VolumeError};
 use crate::plan::{FileLayout, Files};
@@ -63,7 +64,7 @@ impl Volumes {
         Ok(Self { kubelet_dir, jobs, served: Arc::default(), headroom: Headroom::of_this_process() })
     }
 
-    /// Looks at the target of a request, and closes it again.
+    /// Looks at the target of a request, and closes it again. One with nothing in it is made to look old: see [`age_if_empty`].
     ///
     /// # Errors
     /// Anything that is not the pod's own mounted tmpfs.
@@ -72,6 +73,7 @@ impl Volumes {
         let kubelet_dir = self.kubelet_dir.clone();
         let find = move || {
             let (target, directory) = PodTarget::find(path, kubelet_dir.as_deref())?;
+            age_if_empty(&directory)?;
             Ok((target, Record::read(&directory).is_some()))
         };
         let (target, is_written) = self.run(find).await?;

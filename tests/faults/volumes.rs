@@ -6,9 +6,10 @@ use std::io::Read as _;
 use std::mem::MaybeUninit;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use devcloud::node::{Node, Volume};
+use devcloud::{Fault, FaultKind};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::fs::{CWD, FileType, FlockOperation, Mode, flock, makedev, mknodat};
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount};
@@ -212,6 +213,36 @@ async fn f64_f76_an_answer_that_is_lost_is_repeated_without_another_change() {
     assert_eq!(inode(&volume, "user"), before);
     assert_eq!(volume.files().expect("readable").len(), 3);
     assert_eq!(names(&volume).len(), 6, "{:?}", names(&volume));
+    unmount(&volume).await;
+}
+
+/// A driver leaves a volume alone that is mounted and younger than its poll interval, whatever is in it.
+#[tokio::test]
+async fn f64_a_driver_that_starts_anew_asks_again_for_a_volume_whose_first_mount_waits() {
+    needs_mounts!();
+    let world = World::new().await;
+    put_pair(&world.cloud, 1);
+    let volume = world.publish();
+    let mount = world.mount_of(&pair_class(), volume.path());
+    let modified = || fs::metadata(volume.path()).expect("there").modified().expect("known");
+    let made = modified();
+    let waits = async || {
+        world.cloud.inject(Fault::on("GetSecretValue", FaultKind::Hang));
+        tokio::select! {
+            answer = world.driver.mount(&mount) => panic!("answered: {answer:?}"),
+            () = world.cloud.wait_for_call("GetSecretValue") => {}
+        }
+        world.cloud.clear_calls();
+        world.cloud.clear_faults();
+    };
+    waits().await;
+    assert_eq!(modified(), SystemTime::UNIX_EPOCH, "the driver would take it for served");
+
+    world.driver.mount(&mount).await.expect("mounted");
+    let written = modified();
+    assert!(written >= made, "the driver would ask at each of kubelet's rounds");
+    waits().await;
+    assert_eq!(modified(), written, "only where nothing is there");
     unmount(&volume).await;
 }
 
