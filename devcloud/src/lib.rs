@@ -176,6 +176,15 @@ impl DevCloud {
         self.running.authority.pem()
     }
 
+    /// For a test that itself stands for a server of the cloud: how it greets those who trust [`Self::ca_pem`]. `protocols`
+    /// are offered in this order (RFC 7301).
+    ///
+    /// # Errors
+    /// When TLS cannot be set up at all.
+    pub fn tls_config(&self, protocols: &[&str]) -> Result<Arc<rustls::ServerConfig>, rustls::Error> {
+        self.running.authority.server_config(protocols)
+    }
+
     /// A kubeconfig for the Kubernetes API.
     pub fn kubeconfig(&self) -> String {
         let user = match &lock(&self.shared().cluster).bearer {
