@@ -66,6 +66,7 @@ spec:
     metadata: {labels: {app: $1}}
     spec:
       serviceAccountName: web
+      automountServiceAccountToken: false
       terminationGracePeriodSeconds: 0
       containers:
         - name: main

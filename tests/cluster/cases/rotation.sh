@@ -50,6 +50,7 @@ kind: Pod
 metadata: {name: one}
 spec:
   serviceAccountName: web
+  automountServiceAccountToken: false
   terminationGracePeriodSeconds: 0
   containers:
     - name: main

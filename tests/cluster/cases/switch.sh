@@ -63,6 +63,7 @@ kind: Pod
 metadata: {name: reader}
 spec:
   serviceAccountName: web
+  automountServiceAccountToken: false
   terminationGracePeriodSeconds: 0
   containers:
     - name: main

@@ -13,6 +13,7 @@ kind: Pod
 metadata: {name: $1}
 spec:
   serviceAccountName: ${3:-web}
+  automountServiceAccountToken: false # or kubelet would tell of trouble with a volume of its own
   terminationGracePeriodSeconds: 0
   containers:
     - name: main
