@@ -73,8 +73,11 @@ impl Volumes {
         let kubelet_dir = self.kubelet_dir.clone();
         let find = move || {
             let (target, directory) = PodTarget::find(path, kubelet_dir.as_deref())?;
-            age_if_empty(&directory)?;
-            Ok((target, Record::read(&directory).is_some()))
+            let is_written = Record::read(&directory).is_some();
+            if !is_written {
+                age_if_empty(&directory)?;
+            }
+            Ok((target, is_written))
         };
         let (target, is_written) = self.run(find).await?;
         Ok(Volume { target, asked, is_written })

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use devcloud::Options;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -19,6 +20,8 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Frames of a flood. Whoever is not cut off by then sends no more.
 const FRAMES: u32 = 200_000;
+/// A flood takes seconds.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// What a flood may cost besides what the process has at most had before.
 const MOST_KIB: u64 = 16 * 1024;
 
@@ -215,16 +218,15 @@ fn flood_all(
         let (connection, tls) = (connection.expect("accepted"), tls.clone());
         let (chosen, taken) = (chosen.clone(), taken.clone());
         thread::spawn(move || {
-            let number = chosen.load(Ordering::SeqCst);
-            if let Some(sent) = pour_back(connection, tls, &floods_of_a_server().swap_remove(number)) {
-                let _ = taken.send((number, sent)); // the test may have ended
+            if let Some(poured) = pour_back(connection, tls, &chosen) {
+                let _ = taken.send(poured); // the test may have ended
             }
         });
     }
 }
 
 /// Gives nothing where nothing was asked.
-fn pour_back(connection: TcpStream, tls: Arc<ServerConfig>, flood: &Flood) -> Option<u32> {
+fn pour_back(connection: TcpStream, tls: Arc<ServerConfig>, chosen: &AtomicUsize) -> Option<(usize, u32)> {
     let answers = connection.try_clone().expect("cloned");
     let mut tls = StreamOwned::new(ServerConnection::new(tls).expect("a connection"), connection);
     // Up to the frame with the headers of the question: the type of a frame is its fourth byte.
@@ -236,12 +238,14 @@ fn pour_back(connection: TcpStream, tls: Arc<ServerConfig>, flood: &Flood) -> Op
             _ => return None,
         }
     }
+    let number = chosen.load(Ordering::SeqCst);
+    let flood = floods_of_a_server().swap_remove(number);
     // What comes now, nobody needs to understand.
     let reader = thread::spawn(move || read_all(answers));
-    let sent = send(&mut tls, &[frame(SETTINGS, 0, 0, &[]), flood.first.clone()].concat(), flood.next);
+    let sent = send(&mut tls, &[frame(SETTINGS, 0, 0, &[]), flood.first].concat(), flood.next);
     let _ = tls.sock.shutdown(Shutdown::Both);
     reader.join().expect("read");
-    Some(sent)
+    Some((number, sent))
 }
 
 /// The types of the whole frames behind a client's preface.
@@ -301,12 +305,15 @@ async fn a42_floods_of_frames_by_an_api_server_fail_who_asks_it_and_cost_others_
         let (answer, mounts) = tokio::join!(flooded, meanwhile);
         let refusal = answer.expect_err("nobody has told the role");
         assert!(is_final(refusal.code()), "{name}: {refusal}");
-        let sent = loop {
-            match taken.recv().await.expect("the server goes on") {
-                (of, sent) if of == number => break sent,
-                _ => {} // another try at the flood before
+        let sent = async {
+            loop {
+                match taken.recv().await.expect("the server goes on") {
+                    (of, sent) if of == number => break sent,
+                    _ => {} // another try at the flood before
+                }
             }
         };
+        let sent = tokio::time::timeout(PATIENCE, sent).await.unwrap_or_else(|_| panic!("{name}: nobody was flooded"));
         let more = memory(process) - before;
         assert!(!flood.is_cut_off || sent < FRAMES, "{name}: nothing stops it");
         assert!(more < MOST_KIB, "{name}: {more} KiB more");

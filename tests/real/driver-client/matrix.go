@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"secretmount.dev/tests/driver-client/official"
 )
 
 func flatFiles(password string) files {
@@ -22,7 +24,7 @@ type writer struct {
 
 var (
 	nobody      = writer{"nothing", func(*world, string, string) error { return nil }}
-	official    = writer{"the official provider", officialWrites}
+	theOfficial = writer{"the official provider", officialWrites}
 	driver      = writer{"the driver's writer", func(w *world, target, _ string) error { return w.driverMount(target, flatClass) }}
 	ourLinks    = writer{"fileLayout: atomic", func(w *world, target, _ string) error { return w.writes("atomic", target) }}
 	ourPlain    = writer{"fileLayout: files", func(w *world, target, _ string) error { return w.writes("files", target) }}
@@ -36,19 +38,9 @@ func (w *world) writes(layout, target string) error {
 	return err
 }
 
-// The steps of the official provider 3.1.1 for each file: a temporary file beside it, renamed onto it.
 func officialWrites(_ *world, target, password string) error {
 	for name, file := range flatFiles(password) {
-		temporary, err := os.CreateTemp(target, name)
-		if err != nil {
-			return err
-		}
-		_, written := temporary.WriteString(file.content)
-		err = errors.Join(temporary.Chmod(file.mode), written, temporary.Sync(), temporary.Close())
-		if err == nil {
-			err = os.Rename(temporary.Name(), filepath.Join(target, name))
-		}
-		if err != nil {
+		if err := official.Write(target, name, file.mode, file.content); err != nil {
 			return err
 		}
 	}
@@ -80,7 +72,7 @@ func crash(w *world, target, password string) error {
 func matrix(w *world) error {
 	var failures error
 	cells := 0
-	for _, before := range []writer{nobody, official, driver, ourLinks, ourPlain, ourLeavings} {
+	for _, before := range []writer{nobody, theOfficial, driver, ourLinks, ourPlain, ourLeavings} {
 		for _, next := range []writer{ourLinks, ourPlain, driver} {
 			if err := cell(w, before, next); err != nil {
 				failures = errors.Join(failures, fmt.Errorf("%s, then %s: %w", before.name, next.name, err))
@@ -138,7 +130,7 @@ func cell(w *world, before, next writer) error {
 	changes := []struct {
 		writer
 		password string
-	}{{next, second}, {official, first}, {next, second}}
+	}{{next, second}, {theOfficial, first}, {next, second}}
 	if next.name == driver.name {
 		changes = changes[:2]
 	}

@@ -6,17 +6,16 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"flag"
 	"log"
 	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"syscall"
 
 	"google.golang.org/grpc"
+	"secretmount.dev/tests/driver-client/official"
 	"sigs.k8s.io/secrets-store-csi-driver/provider/v1alpha1"
 )
 
@@ -41,7 +40,7 @@ func (s *server) Mount(_ context.Context, request *v1alpha1.MountRequest) (*v1al
 		if err != nil {
 			return nil, err
 		}
-		if err := write(request.GetTargetPath(), entry.Name(), content); err != nil {
+		if err := official.Write(request.GetTargetPath(), entry.Name(), 0o644, string(content)); err != nil {
 			return nil, err
 		}
 		hash := sha256.Sum256(content)
@@ -49,19 +48,6 @@ func (s *server) Mount(_ context.Context, request *v1alpha1.MountRequest) (*v1al
 			&v1alpha1.ObjectVersion{Id: entry.Name(), Version: hex.EncodeToString(hash[:])})
 	}
 	return answer, nil
-}
-
-// A temporary file beside it, renamed onto it.
-func write(directory, name string, content []byte) error {
-	temporary, err := os.CreateTemp(directory, name)
-	if err != nil {
-		return err
-	}
-	_, written := temporary.Write(content)
-	if err := errors.Join(temporary.Chmod(0o644), written, temporary.Sync(), temporary.Close()); err != nil {
-		return err
-	}
-	return os.Rename(temporary.Name(), filepath.Join(directory, name))
 }
 
 func main() {
@@ -86,7 +72,7 @@ func main() {
 	}()
 	failure := serving.Serve(listener)
 	os.Remove(socket)
-	if failure != nil && !strings.Contains(failure.Error(), "closed") {
+	if failure != nil {
 		log.Fatal(failure)
 	}
 }
