@@ -128,7 +128,4 @@ fill_memory_beside() { # fill_memory_beside PID
   ) >/dev/null 2>&1 || true
 }
 
-no_mount_failed() {
-  expect "mounts that failed" "$(shop get events --field-selector reason=FailedMount \
-    --output jsonpath='{range .items[*]}{.involvedObject.name}: {.message}{"\n"}{end}')" ""
-}
+no_mount_failed() { expect "mounts that failed" "$(failed_mounts)" ""; }

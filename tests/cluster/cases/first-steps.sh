@@ -57,14 +57,19 @@ short_case a_restart_disturbs_nobody \
   "a restart of the provider disturbs no running pod and rewrites nothing; new pods start"
 a_restart_disturbs_nobody() {
   local inode
+  put_password hunter2-first >/dev/null
   start_pod web db
   wait_ready web
   inode=$(inode_of web password)
-  restart_ours
+  save_log
+  system delete pod --selector app.kubernetes.io/name=secretmount --timeout 90s >/dev/null
+  reads web password hunter2-first || die "the files are gone with the provider"
+  wait_for_provider secretmount
   wait_for_publishes web 2
   expect "the file's inode after the restart" "$(inode_of web password)" "$inode"
   start_pod after-restart db
   wait_ready after-restart
+  reads after-restart password hunter2-first || die "a pod started after the restart does not read the password"
 }
 
 short_case keys_of_a_secret_start_a_pod \

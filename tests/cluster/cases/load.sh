@@ -22,7 +22,7 @@ hundred_pods() { # hundred_pods WHOSE
   put_password hunter2-first >/dev/null
   devcloud DELETE calls >/dev/null
   began=$(milliseconds)
-  start_deployment crowd 100 db
+  start_pods crowd 100 db
   shop rollout status deployment/crowd --timeout 300s >/dev/null
   note "$1: a hundred pods are ready after $((($(milliseconds) - began) / 1000)) s"
   number=$(shop get pods --selector app=crowd --output name | wc -l)
@@ -52,31 +52,6 @@ api_calls() {
     grep "^apiserver_request_total{.*resource=\"$resource\".*verb=\"\(GET\|POST\)\"" <<<"$metrics" |
       awk -v name="$resource" '{ sum += $2 } END { print name, sum + 0 }'
   done
-}
-
-start_deployment() { # start_deployment NAME REPLICAS CLASS
-  shop apply --filename - >/dev/null <<YAML
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: $1}
-spec:
-  replicas: $2
-  selector: {matchLabels: {app: $1}}
-  template:
-    metadata: {labels: {app: $1}}
-    spec:
-      serviceAccountName: web
-      automountServiceAccountToken: false
-      terminationGracePeriodSeconds: 0
-      containers:
-        - name: main
-          image: $busybox_image
-          command: [/bin/sleep, inf]
-          volumeMounts: [{name: secrets, mountPath: /secrets, readOnly: true}]
-      volumes:
-        - name: secrets
-          csi: {driver: $driver, readOnly: true, volumeAttributes: {secretProviderClass: $3}}
-YAML
 }
 
 long_case pods_start_soon_with_many_secrets \

@@ -74,13 +74,10 @@ as_recorded() { # as_recorded POD
   expect "what kubectl describe pod says of $1" "$(cat "$work/mistake-$1.txt")" "$(cat "$record")"
 }
 
-was_tried_thrice() {
-  (($(shop get events --field-selector "involvedObject.name=$1,reason=FailedMount" \
-    --output jsonpath='{.items[*].count}' | tr ' ' '+' | sed 's/^$/0/') >= 3))
-}
+was_tried_thrice() { (($(failed_mounts "$1" | awk '{ sum += $1 } END { print sum + 0 }') >= 3)); }
 
 # The events of failed mounts, without what differs from run to run.
 failures_of() { # failures_of POD
-  shop describe pod "$1" | sed -n 's/^ *Warning  *FailedMount .* kubelet  *//p' | sort -u |
+  shop describe pod "$1" | sed -n 's/^ *Warning  *FailedMount .* kubelet  *\(.*volume "secrets".*\)/\1/p' | sort -u |
     sed -e "s|$(uid_of "$1")|POD_UID|g; s|$KUBELET_ROOT|KUBELET_ROOT|g; s|$PROVIDERS_DIR|PROVIDERS_DIR|g"
 }

@@ -41,28 +41,10 @@ version_differs() { [[ $(version_of "$1" "$2") != "$3" ]]; } # version_differs P
 stamps_in() { in_pod "$1" 'stat -L -c "%n %i %y" *'; }
 
 short_case a_file_mounted_with_subpath_stays_as_it_was \
-  "a file that a container has by subPath starts right and stays as it was, whoever writes; its neighbours change"
+  "a file that a container has by subPath starts right and stays as it was while the directory changes"
 a_file_mounted_with_subpath_stays_as_it_was() {
   put_password hunter2-first >/dev/null
-  shop apply --filename - >/dev/null <<YAML
-apiVersion: v1
-kind: Pod
-metadata: {name: one}
-spec:
-  serviceAccountName: web
-  automountServiceAccountToken: false
-  terminationGracePeriodSeconds: 0
-  containers:
-    - name: main
-      image: $busybox_image
-      command: [/bin/sleep, inf]
-      volumeMounts:
-        - {name: secrets, mountPath: /secrets, readOnly: true}
-        - {name: secrets, mountPath: /one/password, subPath: password, readOnly: true}
-  volumes:
-    - name: secrets
-      csi: {driver: $driver, readOnly: true, volumeAttributes: {secretProviderClass: db}}
-YAML
+  start_pod one db web "" "" "{name: secrets, mountPath: /one/password, subPath: password, readOnly: true}"
   wait_ready one
   reads one /one/password hunter2-first || die "the container does not read the password by subPath"
   put_password hunter2-second >/dev/null

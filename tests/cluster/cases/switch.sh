@@ -57,35 +57,16 @@ file_of_stand_in() { # file_of_stand_in NAME CONTENT: whole at once
 
 # Opens the file by its name over and over, and tells what is not a password.
 start_reader() {
-  shop apply --filename - >/dev/null <<YAML
-apiVersion: v1
-kind: Pod
-metadata: {name: reader}
-spec:
-  serviceAccountName: web
-  automountServiceAccountToken: false
-  terminationGracePeriodSeconds: 0
-  containers:
-    - name: main
-      image: $busybox_image
-      resources: {limits: {cpu: 300m}}
-      command:
-        - /bin/sh
-        - -c
-        - |
-          count=0
-          while :; do
-            value=
-            read -r value </secrets/password
-            case \$value in hunter2-*) ;; *) echo "after \$count reads: '\$value'" ;; esac
-            count=\$((count + 1))
-            [ \$((count % 1000)) != 0 ] || echo \$count >/tmp/reads
-          done
-      volumeMounts: [{name: secrets, mountPath: /secrets, readOnly: true}]
-  volumes:
-    - name: secrets
-      csi: {driver: $driver, readOnly: true, volumeAttributes: {secretProviderClass: db}}
-YAML
+  # shellcheck disable=SC2016 # the container's shell expands it
+  local loop='count=0;
+    while :; do
+      value=;
+      read -r value </secrets/password;
+      case $value in hunter2-*) ;; *) echo "after $count reads: $value" ;; esac;
+      count=$((count + 1));
+      [ $((count % 1000)) != 0 ] || echo $count >/tmp/reads;
+    done'
+  start_pod reader db web "" "[/bin/sh, -c, '${loop//$'\n'/ }']"
   wait_ready reader
 }
 

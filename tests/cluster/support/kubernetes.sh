@@ -6,20 +6,24 @@ refresh_limit=300 # seconds; with the intervals of real clusters, three and a ha
 
 shop() { kubectl --namespace shop "$@"; }
 
-start_pod() { # start_pod NAME CLASS [ACCOUNT [SECRET]]: a pod that has the class at /secrets, with AWS keys in a Secret
-  shop apply --filename - >/dev/null <<YAML
+# A pod that has the class at /secrets. SECRET has AWS keys, COMMAND is run instead of sleep, MOUNT is one more place where the
+# volume is mounted; what is empty is as if it were left out.
+pod() { # pod NAME CLASS [ACCOUNT [SECRET [COMMAND [MOUNT]]]]
+  cat <<YAML
 apiVersion: v1
 kind: Pod
 metadata: {name: $1}
 spec:
   serviceAccountName: ${3:-web}
-  automountServiceAccountToken: false # or kubelet would tell of trouble with a volume of its own
   terminationGracePeriodSeconds: 0
   containers:
     - name: main
       image: $busybox_image
-      command: [/bin/sleep, inf]
-      volumeMounts: [{name: secrets, mountPath: /secrets, readOnly: true}]
+      resources: {limits: {cpu: 300m}, requests: {cpu: 1m}} # some read as fast as they can
+      command: ${5:-[/bin/sleep, inf]}
+      volumeMounts:
+        - {name: secrets, mountPath: /secrets, readOnly: true}
+        ${6:+- $6}
   volumes:
     - name: secrets
       csi:
@@ -28,6 +32,24 @@ spec:
         volumeAttributes: {secretProviderClass: $2}
         nodePublishSecretRef: ${4:+{name: $4\}}
 YAML
+}
+
+start_pod() { pod "$@" | shop apply --filename - >/dev/null; } # as pod
+
+start_pods() { # start_pods NAME REPLICAS CLASS: a Deployment of them
+  {
+    cat <<YAML
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: $1}
+spec:
+  replicas: $2
+  selector: {matchLabels: {app: $1}}
+  template:
+    metadata: {labels: {app: $1}}
+YAML
+    pod "$1" "$3" | sed -n '/^spec:/,$s/^/    /p'
+  } | shop apply --filename - >/dev/null
 }
 
 wait_ready() { shop wait "pod/$1" --for condition=Ready --timeout 120s >/dev/null; }
@@ -42,8 +64,13 @@ seen_in() { # seen_in POD FORM: form, path, mode and content of each file
     echo "'"$2"' $file $(stat -L -c %a "$file") $(cat "$file")"; done'
 }
 
-event_of() { shop get events --field-selector "involvedObject.name=$1,reason=FailedMount" \
-  --output jsonpath='{.items[-1:].message}'; }
+# How often each failed, and why; not of the volume that kubelet itself makes for a token.
+failed_mounts() { # failed_mounts [POD]
+  shop get events --field-selector "reason=FailedMount${1:+,involvedObject.name=$1}" --output \
+    jsonpath='{range .items[*]}{.count} {.involvedObject.name}: {.message}{"\n"}{end}' |
+    { grep 'volume "secrets"' || true; }
+}
+event_of() { failed_mounts "$1" | tail -n 1; } # event_of POD
 explains() { shop describe pod "$1" | contains "$2"; }
 
 version_of() { # version_of POD FILE, as the driver has noted it

@@ -88,8 +88,10 @@ apply_official() {
 
 build_stand_in() {
   command -v go >/dev/null || die "go is missing"
-  (cd "$root/tests/real/driver-client" && CGO_ENABLED=0 go build -buildvcs=false -o "$target/official-stand-in" ./official-stand-in) ||
-    die "the stand-in cannot be built"
+  (
+    cd "$root/tests/real/driver-client"
+    CGO_ENABLED=0 go build -buildvcs=false -o "$target/official-stand-in" ./official-stand-in
+  ) || die "the stand-in cannot be built"
   import_image "$stand_in_image" "$target/official-stand-in"
 }
 
@@ -150,7 +152,6 @@ remove_ours() { remove "$root/deploy/manifests/secretmount.yaml"; }
 remove_official() { remove "$tests/manifests/official-shape.yaml"; }
 remove() { kubectl delete --filename "$1" --ignore-not-found --cascade=foreground --timeout 90s >/dev/null; } # remove MANIFEST
 
-restart_ours() { restart_providers app.kubernetes.io/name=secretmount secretmount; }
 restart_providers() { # restart_providers SELECTOR DAEMONSET
   save_log
   system delete pod --selector "$1" --timeout 90s >/dev/null
