@@ -3,7 +3,7 @@
 # shellcheck disable=SC2154 # assigned by the rig's common.sh
 
 short_case a_new_value_arrives_where_the_provider_writes \
-  "a new value arrives in the running container with a new version; refreshes without a change write and ask nothing"
+  "a new value arrives in the running container with a new version; refreshes without a change write nothing, and within --max-age ask nothing"
 a_new_value_arrives_where_the_provider_writes() {
   max_age=60s # the default
   serve_ours
@@ -33,7 +33,8 @@ a_new_value_arrives() {
   devcloud DELETE calls >/dev/null
   wait_for_publishes web 3
   expect "inodes and times after three refreshes" "$(stamps_in web)" "$stamps"
-  expect "calls of three refreshes" "$(calls_made)" ""
+  # At the intervals of real clusters what was read is older than --max-age when a refresh comes.
+  expect "what three refreshes call" "$(calls_made | cut -d ' ' -f 1)" "${intervals_are_real:+GetSecretValue}"
 }
 
 version_differs() { [[ $(version_of "$1" "$2") != "$3" ]]; } # version_differs POD FILE VERSION

@@ -84,7 +84,7 @@ publishes_of() { grep -c "\"node publish volume complete\".* pod=\"shop/$1\"" "$
 was_published() { (($(publishes_of "$1") >= $2)); }
 wait_for_publishes() { # wait_for_publishes POD TIMES
   local goal=$(($(publishes_of "$1") + $2))
-  wait_for "refresh of $1" "$refresh_limit" was_published "$1" "$goal"
+  wait_for "refresh of $1" $((refresh_limit * $2)) was_published "$1" "$goal"
 }
 
 nothing_mounted() { ! mounts_below "$KUBELET_ROOT/pods" | contains 'kubernetes.io~csi'; }
