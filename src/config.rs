@@ -175,6 +175,11 @@ pub struct Limits {
     #[arg(long, env = "SECRETMOUNT_MAX_FILES", value_name = "COUNT", default_value_t = Limits::DEFAULT.max_files)]
     pub max_files: usize,
 
+    /// Most keys that `expandJson` makes files of in one mount
+    #[arg(long, env = "SECRETMOUNT_MAX_EXPANDED_KEYS", value_name = "COUNT",
+        default_value_t = Limits::DEFAULT.max_expanded_keys)]
+    pub max_expanded_keys: usize,
+
     /// Most bytes of the text of `objects`
     #[arg(long, env = "SECRETMOUNT_MAX_OBJECTS_BYTES", value_name = "BYTES",
         default_value_t = Limits::DEFAULT.max_objects_bytes)]
@@ -195,6 +200,7 @@ impl Limits {
     pub const DEFAULT: Self = Self {
         max_objects: 500,
         max_files: 2_000,
+        max_expanded_keys: 1_000,
         max_objects_bytes: 256 * 1024,
         max_value_bytes: 1024 * 1024,
         max_mount_bytes: 8 * 1024 * 1024,

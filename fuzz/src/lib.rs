@@ -8,13 +8,16 @@ pub use volume::volume_ops;
 
 use std::path::{Component, Path};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD as BASE64, URL_SAFE_NO_PAD as BASE64_URL};
 use secretmount::config::Limits;
 use secretmount::credentials::aws::{Endpoint, credentials_of_answer};
 use secretmount::identity::KeySet;
 use secretmount::mount::MountRequest;
 use secretmount::plan::aws::{Arn, Item, Parameter, Region, Revision, RoleArn, Secret, Stored};
 use secretmount::plan::{
-    Content, FileLayout, FilePermission, JmesPath, Object, Owner, PlannedFile, RelativePath, SecretPlan,
+    Content, Decoding, Expansion, FileLayout, FilePermission, Files, JmesPath, Object, Owner, PlannedFile,
+    RelativePath, SecretPlan,
 };
 use secretmount::reason::{Explained as _, is_final};
 use secretmount::render::render;
@@ -32,8 +35,10 @@ pub fn target(name: &str) -> Option<fn(&[u8])> {
         "assume_roles" => assume_roles,
         "attributes" => attributes,
         "aws_error" => aws_error,
+        "decode" => decode,
         "jmespath" => jmespath,
         "json" => json,
+        "json_expand" => json_expand,
         "jwks" => jwks,
         "jwt" => jwt,
         "objects_yaml" => objects_yaml,
@@ -185,6 +190,63 @@ pub fn json(input: &[u8]) {
     }
 }
 
+/// What `expandJson` says, newline, a JSON secret.
+pub fn json_expand(input: &[u8]) {
+    let Some((selection, document)) = two_parts(input) else { return };
+    let Some(object) = object_of(&format!("extractOnly: true, expandJson: {selection}")) else { return };
+    let is_plain = |expansion: &Expansion| expansion.decoding == Decoding::None;
+    if !object.files.is_empty() || !object.expansion.as_ref().is_some_and(is_plain) {
+        return; // it says more than expandJson
+    }
+    let Some(files) = files_of(object, document.as_bytes()) else { return };
+    let document = document.strip_prefix('\u{feff}').unwrap_or(document);
+    let read: serde_json::Value = serde_json::from_str(document).expect("what was expanded is JSON");
+    let mut members: Vec<&serde_json::Value> = read.as_object().expect("it has keys").values().collect();
+    let spelled = numbers(document);
+    for (path, file) in &files {
+        assert_stays_below(path);
+        let content = std::str::from_utf8(file.content.expose()).expect("JSON is text");
+        let is_of = |member: &&serde_json::Value| match member {
+            serde_json::Value::Null => false,
+            serde_json::Value::String(text) => text == content,
+            serde_json::Value::Number(_) => spelled.iter().any(|number| number == content),
+            other => serde_json::from_str::<serde_json::Value>(content).is_ok_and(|content| content == **other),
+        };
+        let place = members.iter().position(is_of);
+        members.swap_remove(place.unwrap_or_else(|| panic!("{path} is of no key")));
+    }
+}
+
+/// An encoding, newline, a value.
+pub fn decode(input: &[u8]) {
+    let Some(end) = input.iter().position(|byte| *byte == b'\n') else { return };
+    let (encoding, value) = (&input[..end], &input[end + 1..]);
+    let Ok(encoding) = std::str::from_utf8(encoding) else { return };
+    let Some(object) = object_of(&format!("decode: {encoding}")) else { return };
+    let [PlannedFile { content: Content::Whole, decoding, .. }] = object.files[..] else { return };
+    if object.expansion.is_some() {
+        return;
+    }
+    let Some(files) = files_of(object, value) else { return };
+    let decoded = files.values().next().expect("the object has a file").content.expose().to_vec();
+    let dense: Vec<u8> = value.iter().filter(|byte| !byte.is_ascii_whitespace()).copied().collect();
+    let digits = dense.len() - dense.iter().rev().take_while(|byte| **byte == b'=').count();
+    let encoded = match decoding {
+        Decoding::Base64 => BASE64.encode(&decoded),
+        Decoding::Base64Url => BASE64_URL.encode(&decoded),
+        Decoding::Hex => {
+            let hex: String = decoded.iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(hex.as_bytes(), dense.to_ascii_lowercase());
+            return;
+        }
+        Decoding::None | Decoding::Auto => return,
+    };
+    // Bits of the last character that belong to no byte are not looked at.
+    let same = digits.saturating_sub(1);
+    assert_eq!(encoded.len(), digits);
+    assert_eq!(encoded.as_bytes()[..same], dense[..same]);
+}
+
 /// A key set.
 pub fn jwks(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
@@ -234,6 +296,22 @@ fn assert_stays_below(path: &RelativePath) {
     assert!(!path.top().starts_with(".."), "{path}");
 }
 
+/// The object of a class that has one, with more keys in it.
+fn object_of(keys: &str) -> Option<Object<Stored>> {
+    let objects = format!("- {{objectName: a, objectType: secretsmanager, {keys}}}");
+    let parameters = Parameters::from([("objects".to_owned(), objects)]);
+    let plan = Class::parse(&parameters, permission(), &Limits::DEFAULT).ok()?.plan(&region()).ok()?;
+    let [object] = <[_; 1]>::try_from(plan.objects).ok()?;
+    Some(object)
+}
+
+fn files_of(object: Object<Stored>, value: &[u8]) -> Option<Files> {
+    let value = SecretValue { content: value.to_vec().into(), version: "1".into() };
+    let values = [Fetched { address: object.address.clone(), value: value.into() }];
+    let plan = SecretPlan { objects: vec![object], layout: FileLayout::Atomic, warnings: Vec::new() };
+    Some(render(&plan, &values, &Limits::DEFAULT).ok()?.files)
+}
+
 /// Renders a plan of one file.
 fn pick(expression: JmesPath, document: &str) -> Option<String> {
     let limits = Limits::DEFAULT;
@@ -245,13 +323,20 @@ fn pick(expression: JmesPath, document: &str) -> Option<String> {
         permission: permission(),
         owner: Owner::default(),
         content: Content::JmesPath(expression),
+        decoding: Decoding::None,
     };
-    let object =
-        Object { position: 1, address: address.clone(), standby: None, files: vec![file], refresh_interval: None };
+    let object = Object {
+        position: 1,
+        address: address.clone(),
+        standby: None,
+        files: vec![file],
+        expansion: None,
+        refresh_interval: None,
+    };
     let plan = SecretPlan { objects: vec![object], layout: FileLayout::Atomic, warnings: Vec::new() };
     let value = SecretValue { content: document.to_owned().into(), version: "1".into() };
     let values = [Fetched { address, value: value.into() }];
-    let mut files = render(&plan, &values, limits.max_value_bytes, limits.max_mount_bytes).ok()?;
+    let mut files = render(&plan, &values, &limits).ok()?.files;
     let content = files.remove(&path).expect("the planned file is there").content;
     assert!(content.len() <= limits.max_value_bytes);
     Some(String::from_utf8(content.expose().to_vec()).expect("JSON is text"))

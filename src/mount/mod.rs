@@ -17,7 +17,7 @@ use failing::{Failing, Remembered};
 use crate::clock::{Freshness, Instant};
 use crate::config::Limits;
 use crate::identity::{Identity, IdentityError};
-use crate::plan::{FileLayout, Files, PlannedFile, RelativePath, SecretPlan};
+use crate::plan::{FileLayout, Files, Object, RelativePath, SecretPlan};
 use crate::provider::Provider;
 use crate::reason::{Explained, Explanation, Reason, chain};
 use crate::render::{RenderError, render};
@@ -186,16 +186,19 @@ impl<P: Provider> Mounter<P> {
             }
         }
         record.enter(Stage::Render);
-        Ok(render(plan, &values, self.limits.max_value_bytes, self.limits.max_mount_bytes)?)
+        let rendered = render(plan, &values, &self.limits)?;
+        record.warnings(&rendered.warnings);
+        Ok(rendered.files)
     }
 }
 
 /// The driver writes links through `..data` that belong to root, and takes no other wish.
 fn leave_to_driver<A>(plan: &SecretPlan<A>) -> Result<(), MountError> {
-    let is_owned = |file: &PlannedFile| !file.owner.is_ours();
     let problem = match plan.layout {
         FileLayout::Files => "fileLayout: files",
-        FileLayout::Atomic if plan.objects.iter().flat_map(|object| &object.files).any(is_owned) => "uid or gid",
+        FileLayout::Atomic if plan.objects.iter().flat_map(Object::owners).any(|owner| !owner.is_ours()) => {
+            "uid or gid"
+        }
         FileLayout::Atomic => return Ok(()),
     };
     Err(MountError::DriverWrites { problem })

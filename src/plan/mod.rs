@@ -6,15 +6,22 @@
 
 #[cfg(feature = "aws")]
 pub mod aws;
+mod decoding;
+mod expansion;
 mod files;
 mod jmespath;
 mod path;
+pub mod pattern;
 mod permission;
+mod translation;
 
+pub use decoding::{Decoding, InvalidDecoding};
+pub use expansion::{Case, Expansion, InvalidCase};
 pub use files::{File, FileLayout, Files, Owner};
 pub use jmespath::{InvalidJmesPath, JmesPath};
-pub use path::{InvalidPath, RelativePath};
+pub use path::{InvalidPath, RelativePath, parent_and_child};
 pub use permission::{FilePermission, InvalidPermission};
+pub use translation::Translation;
 
 use std::fmt::{Debug, Display};
 use std::hash::Hash;
@@ -32,7 +39,8 @@ pub trait Address: Clone + Eq + Hash + Debug + Display + Send + Sync + 'static {
     fn is_pinned(&self) -> bool;
 }
 
-/// Everything one mount asks for. At least one object; no two files of which one would have to be the other's directory.
+/// Everything one mount asks for. At least one object; no two planned files of which one would have to be the other's
+/// directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretPlan<A> {
     pub objects: Vec<Object<A>>,
@@ -51,6 +59,8 @@ pub struct Object<A> {
     pub standby: Option<A>,
     /// In the order they are written; where two have one path, the later replaces the earlier.
     pub files: Vec<PlannedFile>,
+    /// More files, which only the value itself names. Those of `files` replace them.
+    pub expansion: Option<Expansion>,
     /// How old what was read may be before a refresh asks again, where the class says so.
     pub refresh_interval: Option<Duration>,
 }
@@ -59,6 +69,11 @@ impl<A> Object<A> {
     /// Wherever its value may be read.
     pub fn addresses(&self) -> impl Iterator<Item = &A> {
         std::iter::once(&self.address).chain(&self.standby)
+    }
+
+    /// Whom its files belong to.
+    pub fn owners(&self) -> impl Iterator<Item = Owner> {
+        self.files.iter().map(|file| file.owner).chain(self.expansion.as_ref().map(|expansion| expansion.owner))
     }
 }
 
@@ -69,6 +84,8 @@ pub struct PlannedFile {
     pub permission: FilePermission,
     pub owner: Owner,
     pub content: Content,
+    /// What becomes of the content before it is written.
+    pub decoding: Decoding,
 }
 
 /// What of a secret goes into a file.
@@ -78,4 +95,6 @@ pub enum Content {
     Whole,
     /// What an expression selects from its JSON.
     JmesPath(JmesPath),
+    /// What a key at the top of its JSON has, whatever characters are in the key.
+    Key(String),
 }

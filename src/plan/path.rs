@@ -1,5 +1,7 @@
 //! Names of files inside a volume.
 
+use std::borrow::Borrow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -38,6 +40,26 @@ impl RelativePath {
     /// Whether `self` would have to be a directory for `other` to exist.
     pub fn is_parent_of(&self, other: &Self) -> bool {
         other.0.strip_prefix(&self.0).is_some_and(|rest| rest.starts_with('/'))
+    }
+
+    /// The directories that it is in, innermost first.
+    fn parents(&self) -> impl Iterator<Item = &str> {
+        self.0.rmatch_indices('/').map(|(end, _)| self.0.get(..end).unwrap_or_default())
+    }
+}
+
+/// The first of some paths that cannot be a file beside another one, because it would have to be its directory.
+pub fn parent_and_child<T>(paths: &BTreeMap<RelativePath, T>) -> Option<[(&RelativePath, &T); 2]> {
+    paths.iter().find_map(|child| {
+        let parent = child.0.parents().find_map(|parent| paths.get_key_value(parent))?;
+        Some([parent, child])
+    })
+}
+
+/// Compares as its text does.
+impl Borrow<str> for RelativePath {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

@@ -6,9 +6,9 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde::Deserialize;
 
-use super::pattern::{Pattern, matches};
 use crate::plan::SecretPlan;
 use crate::plan::aws::{Arn, Authentication, Item, Origin, Region, RoleArn, Stored};
+use crate::plan::pattern::{Pattern, matches};
 use crate::reason::{Explained, Reason};
 
 /// Most patterns that a refusal shows.

@@ -43,6 +43,17 @@ impl Document {
         self.root.as_object().into_iter().flat_map(|object| object.keys().map(String::as_str))
     }
 
+    /// The top-level keys with their values, without those that are null: a key without a value is as good as none.
+    pub fn members(&self) -> impl Iterator<Item = (&str, &Rcvar)> {
+        let members = self.root.as_object().into_iter().flatten();
+        members.filter(|(_, node)| !node.is_null()).map(|(key, node)| (key.as_str(), node))
+    }
+
+    /// What a top-level key has, unless that is null.
+    pub fn member(&self, key: &str) -> Option<&Rcvar> {
+        self.root.as_object()?.get(key).filter(|node| !node.is_null())
+    }
+
     /// A node as the content of a file: text as it is, numbers and booleans in their spelling, the rest as compact JSON.
     /// `None` where that has more than `limit` bytes.
     pub fn text_of(&self, node: &Rcvar, limit: usize) -> Option<SecretBytes> {

@@ -1,19 +1,29 @@
-//! Turns values into files: parts picked out of JSON, everything else byte for byte.
+//! Turns values into files: whole, or in parts picked out of JSON, decoded where the class says so.
 //!
 //! Not here: which parts (`plan`), where files go (`volume`). Values are data: nothing in them is ever interpreted twice.
 
+mod assembly;
+mod decode;
+mod error;
 mod evaluate;
+mod expand;
 mod json;
+
+pub use decode::decode;
+pub use error::RenderError;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use evaluate::{Budget, EvaluationError, evaluate};
+use assembly::{Assembly, Origin};
+use error::Of;
+use evaluate::{Budget, evaluate};
+use expand::expand;
 use json::Document;
 
-use crate::plan::{Address, Content, File, Files, JmesPath, PlannedFile, SecretPlan};
-use crate::reason::{Explained, Reason};
-use crate::secrets::Fetched;
+use crate::config::Limits;
+use crate::plan::{Address, Content, Decoding, File, Files, JmesPath, PlannedFile, SecretPlan};
+use crate::secrets::{Fetched, SecretValue};
 use crate::sensitive::SecretBytes;
 
 /// Most names of keys that an error lists, and how long it lets each be.
@@ -22,127 +32,130 @@ const KEY_LENGTH: usize = 60;
 /// Most keys that are compared with a misspelt one.
 const KEYS_COMPARED: usize = 1_000;
 
-/// Why a value cannot become its files. The messages name keys, never values.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RenderError {
-    #[error("{address} (object {position}) has a jmesPath, but is no JSON: {problem}")]
-    NotJson { address: String, position: usize, problem: String },
-    #[error("key {key:?} is not in {address} (object {position}, file {file:?}); {hint}. Correct `path` in the class")]
-    NoSuchKey { key: String, address: String, position: usize, file: String, hint: String },
-    #[error(
-        "{expression:?} selects nothing in {address} (object {position}, file {file:?}). Correct `path` in the class"
-    )]
-    NothingSelected { expression: String, address: String, position: usize, file: String },
-    #[error("the jmesPath {expression:?} fails on {address} (object {position}, file {file:?}): {problem}")]
-    Expression { expression: String, address: String, position: usize, file: String, problem: EvaluationError },
-    #[error("the file {file:?} would have more than {limit} bytes. Mount less, or raise --max-value-bytes")]
-    FileTooLarge { file: String, limit: usize },
-    #[error(
-        "the files have {size} bytes; {limit} is the limit of one mount. Split the class, or raise --max-mount-bytes"
-    )]
-    TooLarge { size: usize, limit: usize },
-}
-
-impl Explained for RenderError {
-    fn reason(&self) -> Reason {
-        match self {
-            Self::NotJson { .. } => Reason::NotJson,
-            Self::NoSuchKey { .. } | Self::NothingSelected { .. } => Reason::JsonKeyNotFound,
-            Self::Expression { problem: EvaluationError::TooExpensive, .. } => Reason::LimitExceeded,
-            Self::Expression { problem: EvaluationError::Function | EvaluationError::Slice, .. } => {
-                Reason::InvalidJmesPath
-            }
-            Self::FileTooLarge { .. } | Self::TooLarge { .. } => Reason::LimitExceeded,
-        }
-    }
+/// What a plan has become.
+#[derive(Debug)]
+pub struct Rendered {
+    pub files: Files,
+    /// What its author should know of files whose names only the values told.
+    pub warnings: Vec<String>,
 }
 
 /// Makes the files of a plan from the values of its objects, of which there is one for each, in their order. A later file
 /// replaces an earlier one of the same path.
 ///
-/// `max_file` and `max_total` are the most bytes of one file and of all.
-///
 /// # Errors
-/// The first file that cannot be made; none is made then.
+/// The first file that cannot be made, or whatever goes over a limit; no file is made then.
 pub fn render<A: Address>(
     plan: &SecretPlan<A>,
     values: &[Fetched<A>],
-    max_file: usize,
-    max_total: usize,
-) -> Result<Files, RenderError> {
-    let mut files = Files::new();
-    let mut documents: HashMap<&A, Document> = HashMap::new();
+    limits: &Limits,
+) -> Result<Rendered, RenderError> {
+    let mut assembly = Assembly::of(plan, limits);
+    let mut documents = Documents(HashMap::new());
     let mut budget = Budget::of_a_mount();
+    let mut keys_left = limits.max_expanded_keys;
     for (object, Fetched { address, value }) in plan.objects.iter().zip(values) {
-        let position = object.position;
+        let of = Of { address, position: object.position };
+        if let Some(expansion) = &object.expansion {
+            for (path, content) in
+                expand(documents.of(value, of, "expandJson")?, expansion, of, &mut keys_left, limits)?
+            {
+                let content = decoded(content, expansion.decoding, path.as_str(), of)?;
+                let version = value.version.clone();
+                let file = File { permission: expansion.permission, owner: expansion.owner, content, version };
+                assembly.add(Origin { position: object.position, is_expanded: true }, path, file);
+            }
+        }
         for planned in &object.files {
+            let PlannedFile { path, permission, owner, .. } = planned;
             let content = match &planned.content {
                 Content::Whole => value.content.clone(),
                 Content::JmesPath(expression) => {
-                    let document = match documents.entry(address) {
-                        Entry::Occupied(parsed) => parsed.into_mut(),
-                        Entry::Vacant(place) => {
-                            place.insert(Document::parse(value.content.expose()).map_err(|problem| {
-                                RenderError::NotJson { address: address.to_string(), position, problem }
-                            })?)
-                        }
-                    };
-                    let of = Of { address, position, planned };
-                    pick(document, expression, of, &mut budget, max_file)?
+                    pick(documents.of(value, of, "a jmesPath")?, expression, path.as_str(), of, &mut budget, limits)?
+                }
+                Content::Key(key) => {
+                    let document = documents.of(value, of, "a key")?;
+                    let node =
+                        document.member(key).ok_or_else(|| of.no_such_key(document, key, path.as_str(), "key"))?;
+                    document.text_of(node, limits.max_value_bytes).ok_or_else(|| too_large(path.as_str(), limits))?
                 }
             };
-            let version = value.version.clone();
-            files.insert(
-                planned.path.clone(),
-                File { permission: planned.permission, owner: planned.owner, content, version },
-            );
+            let content = decoded(content, planned.decoding, path.as_str(), of)?;
+            let file = File { permission: *permission, owner: *owner, content, version: value.version.clone() };
+            assembly.add(Origin { position: object.position, is_expanded: false }, path.clone(), file);
         }
     }
-    let size = files.values().map(|file| file.content.len()).sum();
-    if size > max_total {
-        return Err(RenderError::TooLarge { size, limit: max_total });
-    }
-    Ok(files)
+    assembly.finish()
 }
 
-/// What an error names.
-struct Of<'a, A> {
-    address: &'a A,
-    position: usize,
-    planned: &'a PlannedFile,
+/// The JSON of each value, parsed when it is first needed, which errors name.
+struct Documents<'a, A>(HashMap<&'a A, Document>);
+
+impl<'a, A: Address> Documents<'a, A> {
+    fn of(
+        &mut self,
+        value: &SecretValue,
+        of: Of<'a, A>,
+        taken_apart_by: &'static str,
+    ) -> Result<&Document, RenderError> {
+        match self.0.entry(of.address) {
+            Entry::Occupied(parsed) => Ok(parsed.into_mut()),
+            Entry::Vacant(place) => {
+                let parsed = Document::parse(value.content.expose());
+                Ok(place.insert(parsed.map_err(|problem| of.not_json(taken_apart_by, problem))?))
+            }
+        }
+    }
 }
 
 fn pick<A: Address>(
     document: &Document,
     expression: &JmesPath,
+    file: &str,
     of: Of<'_, A>,
     budget: &mut Budget,
-    max_file: usize,
+    limits: &Limits,
 ) -> Result<SecretBytes, RenderError> {
-    let (address, position, file) = (of.address.to_string(), of.position, of.planned.path.to_string());
+    let (address, position) = (of.address.to_string(), of.position);
     let found = evaluate(expression, document.root(), budget).map_err(|problem| RenderError::Expression {
         expression: expression.as_str().into(),
         address: address.clone(),
         position,
-        file: file.clone(),
+        file: file.into(),
         problem,
     })?;
     if found.is_null() || found.is_expref() {
         let missing_key = expression.as_key().filter(|key| document.keys().all(|present| present != *key));
+        let expression = expression.as_str().into();
         return Err(match missing_key {
-            Some(key) => {
-                let hint = hint(document.keys(), key);
-                RenderError::NoSuchKey { key: key.into(), address, position, file, hint }
-            }
-            None => RenderError::NothingSelected { expression: expression.as_str().into(), address, position, file },
+            Some(key) => of.no_such_key(document, key, file, "path"),
+            None => RenderError::NothingSelected { expression, address, position, file: file.into() },
         });
     }
-    document.text_of(&found, max_file).ok_or(RenderError::FileTooLarge { file, limit: max_file })
+    document.text_of(&found, limits.max_value_bytes).ok_or_else(|| too_large(file, limits))
+}
+
+fn decoded<A: Address>(
+    content: SecretBytes,
+    decoding: Decoding,
+    file: &str,
+    of: Of<'_, A>,
+) -> Result<SecretBytes, RenderError> {
+    let (address, position) = (of.address, of.position);
+    decode(content, decoding).map_err(|problem| RenderError::Decode {
+        address: address.to_string(),
+        position,
+        file: file.into(),
+        problem,
+    })
+}
+
+fn too_large(file: &str, limits: &Limits) -> RenderError {
+    RenderError::FileTooLarge { file: file.into(), limit: limits.max_value_bytes }
 }
 
 /// The keys there are, nearest spelling first: they help only whoever may read the secret anyway.
 fn hint<'a>(keys: impl Iterator<Item = &'a str>, wanted: &str) -> String {
-    let cut = |text: &str| text.chars().take(KEY_LENGTH).collect::<String>();
     let wanted = cut(&wanted.to_lowercase());
     let mut keys: Vec<String> = keys.take(KEYS_COMPARED).map(cut).collect();
     keys.sort_by_cached_key(|key| (strsim::osa_distance(&key.to_lowercase(), &wanted), key.len()));
@@ -153,6 +166,11 @@ fn hint<'a>(keys: impl Iterator<Item = &'a str>, wanted: &str) -> String {
         count if count > KEYS_LISTED => format!("it has {} and {} more", listed.join(", "), count - KEYS_LISTED),
         _ => format!("it has {}", listed.join(", ")),
     }
+}
+
+/// As much of the name of a key as an error shows.
+fn cut(key: &str) -> String {
+    key.chars().take(KEY_LENGTH).collect()
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::plan::{FileLayout, FilePermission, Object, Owner};
+use crate::plan::{Case, Expansion, FileLayout, FilePermission, Object, Owner, Translation};
+use crate::reason::{Explained as _, Reason};
 use crate::secrets::SecretValue;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -41,16 +42,29 @@ fn pick_all(secret: &str, expressions: &[&str], max: usize) -> Result<Vec<String
         permission: FilePermission::from_mode(0o644).0,
         owner: Owner::default(),
         content: Content::JmesPath(expression.parse().expect("valid expression")),
+        decoding: Decoding::None,
     };
     let files = expressions.iter().enumerate().map(file).collect();
     let plan = SecretPlan {
-        objects: vec![Object { position: 1, address: Name("shop/db"), standby: None, files, refresh_interval: None }],
+        objects: vec![Object {
+            position: 1,
+            address: Name("shop/db"),
+            standby: None,
+            files,
+            expansion: None,
+            refresh_interval: None,
+        }],
         layout: FileLayout::Atomic,
         warnings: vec![],
     };
     let value = SecretValue { content: SecretBytes::from(secret.to_owned()), version: "v1".into() };
-    let files = render(&plan, &[Fetched { address: Name("shop/db"), value: value.into() }], max, max)?;
-    Ok(files.into_values().map(|file| String::from_utf8(file.content.expose().to_vec()).expect("UTF-8")).collect())
+    let limits = Limits { max_value_bytes: max, max_mount_bytes: max, ..Limits::DEFAULT };
+    let rendered = render(&plan, &[Fetched { address: Name("shop/db"), value: value.into() }], &limits)?;
+    Ok(rendered
+        .files
+        .into_values()
+        .map(|file| String::from_utf8(file.content.expose().to_vec()).expect("UTF-8"))
+        .collect())
 }
 
 #[test]
@@ -134,4 +148,87 @@ fn computed_numbers_are_written_as_the_official_provider_writes_them() {
     let far = ["to_string(tiny)", "to_string(huge)", "to_string(below)", "to_string(n)"];
     assert_eq!(pick_all(secret, &far, 100).expect("numbers"), ["1e-7", "1e+21", "123456789012345680000", "[1,2]"]);
     assert!(matches!(pick_all(secret, &["&n"], 100), Err(RenderError::NothingSelected { .. })));
+}
+
+fn everything() -> Expansion {
+    Expansion {
+        include: vec![],
+        exclude: vec![],
+        prefix: String::new(),
+        case: Case::Keep,
+        translation: Translation::Off,
+        permission: FilePermission::from_mode(0o644).0,
+        owner: Owner::default(),
+        decoding: Decoding::None,
+    }
+}
+
+/// Expands some secrets, each of an object of its own.
+fn expand_all(secrets: &[&str], expansion: &Expansion, limits: &Limits) -> Result<Rendered, RenderError> {
+    let object = |position| Object {
+        position,
+        address: Name(["", "shop/a", "shop/b"][position]),
+        standby: None,
+        files: vec![],
+        expansion: Some(expansion.clone()),
+        refresh_interval: None,
+    };
+    let objects: Vec<_> = (1..=secrets.len()).map(object).collect();
+    let value = |secret: &&str| SecretValue { content: SecretBytes::from((*secret).to_owned()), version: "v1".into() };
+    let values = objects.iter().map(|object| object.address.clone()).zip(secrets.iter().map(value));
+    let values: Vec<_> = values.map(|(address, value)| Fetched { address, value: value.into() }).collect();
+    render(&SecretPlan { objects, layout: FileLayout::Atomic, warnings: vec![] }, &values, limits)
+}
+
+#[test]
+fn a_file_of_another_object_is_replaced_with_a_warning() {
+    let rendered = expand_all(&[r#"{"a": "1", "b": "2"}"#, r#"{"b": "3"}"#], &everything(), &Limits::DEFAULT);
+    let rendered = rendered.expect("rendered");
+    let content = |path: &str| String::from_utf8(rendered.files[path].content.expose().to_vec()).expect("UTF-8");
+    assert_eq!((content("a"), content("b")), ("1".into(), "3".into()));
+    assert_eq!(rendered.warnings, ["the file \"b\" of object 1 is replaced by that of object 2"]);
+}
+
+#[test]
+fn a14_expanded_keys_and_files_are_limited_over_the_whole_mount() {
+    let reason = |limits: Limits| {
+        let error = expand_all(&[r#"{"a": 1, "b": 2}"#, r#"{"c": 3}"#], &everything(), &limits).expect_err("too many");
+        (error.reason(), error.to_string())
+    };
+    let (of_keys, text) = reason(Limits { max_expanded_keys: 2, ..Limits::DEFAULT });
+    assert_eq!(of_keys, Reason::LimitExceeded);
+    assert!(text.contains("more than 2 keys") && text.contains("--max-expanded-keys"), "{text}");
+    let (of_files, text) = reason(Limits { max_files: 2, ..Limits::DEFAULT });
+    assert_eq!(of_files, Reason::LimitExceeded);
+    assert!(text.contains("3 files; 2 is the limit") && text.contains("--max-files"), "{text}");
+    let exact = Limits { max_expanded_keys: 3, max_files: 3, ..Limits::DEFAULT };
+    assert_eq!(
+        expand_all(&[r#"{"a": 1, "b": 2}"#, r#"{"c": 3}"#], &everything(), &exact).expect("fits").files.len(),
+        3
+    );
+}
+
+proptest! {
+    #[test]
+    fn a39_whatever_the_keys_are_called_files_stay_below_and_have_what_the_keys_have(
+        members in proptest::collection::btree_map("([a./\\\\]|\\PC){0,6}|[.]{1,3}[a-z/]{0,4}", "\\PC{0,8}", 1..6),
+        prefix in "[a./]{0,3}",
+        case in prop_oneof![Just(Case::Keep), Just(Case::Lower), Just(Case::Upper)],
+        translation in prop_oneof![Just(Translation::Off), Just(Translation::To('_')), Just(Translation::To('.'))],
+    ) {
+        let secret = serde_json::to_string(&members).expect("JSON");
+        let expansion = Expansion { prefix, case, translation, ..everything() };
+        let Ok(rendered) = expand_all(&[&secret], &expansion, &Limits::DEFAULT) else { return Ok(()) };
+        prop_assert_eq!(rendered.files.len(), members.len());
+        let mut contents: Vec<_> = rendered.files.values().map(|file| file.content.expose().to_vec()).collect();
+        let mut values: Vec<_> = members.into_values().map(String::into_bytes).collect();
+        contents.sort();
+        values.sort();
+        prop_assert_eq!(contents, values);
+        for path in rendered.files.keys() {
+            let parts = std::path::Path::new(path.as_str()).components();
+            prop_assert!(parts.into_iter().all(|part| matches!(part, std::path::Component::Normal(_))), "{}", path);
+            prop_assert!(!path.as_str().starts_with(".."));
+        }
+    }
 }

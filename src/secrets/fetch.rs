@@ -439,6 +439,7 @@ mod tests {
             address: address.clone(),
             standby: standby.clone(),
             files: vec![],
+            expansion: None,
             refresh_interval: None,
         };
         SecretPlan {

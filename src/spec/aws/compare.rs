@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::entry::{Entry, Written};
-use crate::plan::RelativePath;
+use crate::plan::{RelativePath, parent_and_child};
 use crate::spec::SpecError;
 
 /// The official provider compares each object with the last one of its name, and all aliases with each other.
@@ -29,11 +29,11 @@ pub fn refuse_equal_objects(objects: &[(Entry, Written)]) -> Result<(), SpecErro
 /// Two objects may write one path, for the later one then wins; but nothing can be a file and a directory.
 pub fn compare_paths(objects: &[Entry]) -> Result<Vec<String>, SpecError> {
     let mut warnings = Vec::new();
-    let mut paths: BTreeMap<&RelativePath, usize> = BTreeMap::new();
+    let mut paths: BTreeMap<RelativePath, usize> = BTreeMap::new();
     for entry in objects {
         for file in &entry.files {
             let (path, position) = (file.path.as_str(), entry.position);
-            match paths.insert(&file.path, position) {
+            match paths.insert(file.path.clone(), position) {
                 None => {}
                 Some(earlier) if earlier == position => {
                     warnings.push(format!("object {position} writes the file {path:?} twice; the later one is kept"));
@@ -46,20 +46,13 @@ pub fn compare_paths(objects: &[Entry]) -> Result<Vec<String>, SpecError> {
             }
         }
     }
-    for (child, &child_position) in &paths {
-        let mut parent = child.as_str();
-        while let Some((shorter, _)) = parent.rsplit_once('/') {
-            parent = shorter;
-            let found = parent.parse::<RelativePath>().ok().and_then(|path| paths.get_key_value(&path));
-            if let Some((parent, &parent_position)) = found {
-                return Err(SpecError::FileIsDirectory {
-                    parent: parent.to_string(),
-                    parent_position,
-                    child: child.to_string(),
-                    child_position,
-                });
-            }
-        }
+    if let Some([(parent, &parent_position), (child, &child_position)]) = parent_and_child(&paths) {
+        return Err(SpecError::FileIsDirectory {
+            parent: parent.to_string(),
+            parent_position,
+            child: child.to_string(),
+            child_position,
+        });
     }
     Ok(warnings)
 }

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use super::SHOWN;
-use super::ownership::id;
-use super::raw::{RawFailoverObject, RawJmesPath, RawObject};
+use super::contents::{Manner, contents};
+use super::raw::{RawFailoverObject, RawObject};
+use super::reader::{Reader, given};
 use super::refresh::RefreshInterval;
-use super::translation::Translation;
 use crate::plan::aws::{Arn, Item, Parameter, Region, Revision, Secret, Stored};
-use crate::plan::{Content, FilePermission, JmesPath, Object, Owner, PlannedFile, RelativePath};
+use crate::plan::{Expansion, FilePermission, Object, Owner, PlannedFile, Translation};
 use crate::spec::SpecError;
 
 /// One object, with everything but the Region it is read in.
@@ -20,6 +19,7 @@ pub struct Entry {
     /// Where it is read when the Region of the class fails.
     standby: Option<Stored>,
     pub files: Vec<PlannedFile>,
+    expansion: Option<Expansion>,
     refresh_interval: Option<Duration>,
 }
 
@@ -43,43 +43,41 @@ pub struct Written {
 impl Entry {
     /// Also gives back the alias and label as written, which decide whether two objects count as the same.
     pub fn parse(
-        raw: RawObject,
+        mut raw: RawObject,
         position: usize,
         defaults: Defaults<'_>,
         warnings: &mut Vec<String>,
     ) -> Result<(Self, Written), SpecError> {
         let translation = defaults.translation;
-        let name = given(raw.object_name).ok_or(SpecError::NoName { position })?;
+        let name = given(raw.object_name.take()).ok_or(SpecError::NoName { position })?;
         let mut reader = Reader { name, position, translation, warnings };
         reader.unknown_keys(&raw.unknown_keys, "");
 
         let service = service_of(&reader.name, raw.object_type.as_deref()).map_err(|problem| reader.wrong(problem))?;
-        let choice = Choice { version: given(raw.object_version), label: given(raw.object_version_label) };
+        let choice =
+            Choice { version: given(raw.object_version.take()), label: given(raw.object_version_label.take()) };
         let item = choice.of(service, &reader.name).map_err(|problem| reader.wrong(problem))?;
-        let alias = given(raw.object_alias);
-        let failover = raw.failover_object.unwrap_or_default();
+        let alias = given(raw.object_alias.take());
+        let failover = raw.failover_object.take().unwrap_or_default();
         let standby = reader.standby(failover, defaults.failover_region, service, &choice, alias.is_some())?;
 
-        let permission = reader.permission(raw.file_permission.as_deref())?.unwrap_or(defaults.permission);
-        let uid = reader.owner("uid", given(raw.uid))?.or(defaults.owner.uid);
-        let gid = reader.owner("gid", given(raw.gid))?.or(defaults.owner.gid);
-        let owner = Owner { uid, gid };
-        let path = reader.path(alias.as_deref().unwrap_or(&reader.name))?;
-        let mut files = vec![PlannedFile { path, permission, owner, content: Content::Whole }];
-        let mut jmes_aliases = Vec::new();
-        for entry in raw.jmes_path.unwrap_or_default() {
-            let (file, alias) = reader.jmes_path(entry, permission, owner)?;
-            files.push(file);
-            jmes_aliases.push(alias);
-        }
+        let uid = reader.owner("uid", raw.uid.take())?.or(defaults.owner.uid);
+        let gid = reader.owner("gid", raw.gid.take())?.or(defaults.owner.gid);
+        let manner = Manner {
+            permission: reader.permission(raw.file_permission.as_deref())?.unwrap_or(defaults.permission),
+            owner: Owner { uid, gid },
+            decoding: reader.word("decode", raw.decode.take())?.unwrap_or_default(),
+        };
+        let contents = contents(&mut reader, &mut raw, alias.as_deref(), manner)?;
         let refresh_interval = match given(raw.refresh_interval) {
             Some(written) => Some(reader.refresh_interval(&written)?),
             None => defaults.refresh_interval,
         };
         let refresh_interval = refresh_interval.map(|interval| interval.of(item.is_pinned())).transpose();
         let refresh_interval = refresh_interval.map_err(|problem| reader.wrong(problem))?.flatten();
-        let entry = Self { position, name: reader.name, item, standby, files, refresh_interval };
-        Ok((entry, Written { alias, label: choice.label, jmes_aliases }))
+        let (files, expansion) = (contents.files, contents.expansion);
+        let entry = Self { position, name: reader.name, item, standby, files, expansion, refresh_interval };
+        Ok((entry, Written { alias, label: choice.label, jmes_aliases: contents.aliases }))
     }
 
     /// The object as it is read in a Region.
@@ -92,100 +90,18 @@ impl Entry {
             return Err(SpecError::Object { object: self.name.clone(), position: self.position, problem });
         }
         let address = Stored { region: region.clone(), item: self.item.clone() };
-        let (standby, files) = (self.standby.clone(), self.files.clone());
-        Ok(Object { position: self.position, address, standby, files, refresh_interval: self.refresh_interval })
+        Ok(Object {
+            position: self.position,
+            address,
+            standby: self.standby.clone(),
+            files: self.files.clone(),
+            expansion: self.expansion.clone(),
+            refresh_interval: self.refresh_interval,
+        })
     }
-}
-
-/// An empty text is as good as none, as in the official provider.
-fn given(text: Option<String>) -> Option<String> {
-    text.filter(|text| !text.is_empty())
-}
-
-/// Reads the parts of one object; its errors name the object.
-struct Reader<'a> {
-    name: String,
-    position: usize,
-    translation: Translation,
-    warnings: &'a mut Vec<String>,
 }
 
 impl Reader<'_> {
-    fn wrong(&self, problem: String) -> SpecError {
-        SpecError::Object { object: self.name.clone(), position: self.position, problem }
-    }
-
-    fn unknown_keys(&mut self, keys: &[String], place: &str) {
-        for key in keys {
-            self.warnings
-                .push(format!("unknown key {key:?} in {place}{:?} (object {}) is ignored", self.name, self.position));
-        }
-    }
-
-    fn permission(&mut self, written: Option<&str>) -> Result<Option<FilePermission>, SpecError> {
-        let Some(value) = written.filter(|value| !value.is_empty()) else { return Ok(None) };
-        let (object, position) = (self.name.clone(), self.position);
-        let kept = value.parse::<FilePermission>().map_err(|problem| {
-            let value = value.chars().take(SHOWN).collect();
-            SpecError::Permission { value, object: object.clone(), position, problem }
-        })?;
-        if kept.to_string() != value {
-            self.warnings.push(format!(
-                "the special bits of filePermission {value:?} of {object:?} (object {position}) are not set"
-            ));
-        }
-        Ok(Some(kept))
-    }
-
-    fn owner(&self, key: &str, written: Option<String>) -> Result<Option<u32>, SpecError> {
-        let Some(written) = written else { return Ok(None) };
-        let shown: String = written.chars().take(SHOWN).collect();
-        id(&written).map(Some).map_err(|problem| self.wrong(format!("has the {key} {shown:?}, which {problem}")))
-    }
-
-    fn refresh_interval(&self, written: &str) -> Result<RefreshInterval, SpecError> {
-        let shown: String = written.chars().take(SHOWN).collect();
-        RefreshInterval::parse(written)
-            .map_err(|problem| self.wrong(format!("has the refreshInterval {shown:?}, which {problem}")))
-    }
-
-    fn path(&self, written: &str) -> Result<RelativePath, SpecError> {
-        let file = self.translation.apply(written);
-        file.parse().map_err(|problem| SpecError::FileName {
-            name: file.chars().take(SHOWN).collect(),
-            object: self.name.clone(),
-            position: self.position,
-            problem,
-        })
-    }
-
-    /// Also gives back the alias as written.
-    fn jmes_path(
-        &mut self,
-        entry: Option<RawJmesPath>,
-        default_permission: FilePermission,
-        owner: Owner,
-    ) -> Result<(PlannedFile, String), SpecError> {
-        let entry = entry.ok_or_else(|| self.wrong("has an empty entry in jmesPath".into()))?;
-        let expression = given(entry.path).ok_or_else(|| self.wrong("has a jmesPath entry without `path`".into()))?;
-        let alias = given(entry.object_alias).ok_or_else(|| {
-            self.wrong(format!("has no objectAlias for the jmesPath {expression:?}; it names the file"))
-        })?;
-        self.unknown_keys(&entry.unknown_keys, &format!("the jmesPath {expression:?} of "));
-        let file = PlannedFile {
-            path: self.path(&alias)?,
-            permission: self.permission(entry.file_permission.as_deref())?.unwrap_or(default_permission),
-            owner,
-            content: Content::JmesPath(expression.parse::<JmesPath>().map_err(|problem| SpecError::JmesPath {
-                expression: expression.chars().take(SHOWN).collect(),
-                object: self.name.clone(),
-                position: self.position,
-                problem,
-            })?),
-        };
-        Ok((file, alias))
-    }
-
     /// The same object in the failover Region, with what `failoverObject` says differently there.
     fn standby(
         &mut self,

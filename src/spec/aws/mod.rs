@@ -5,9 +5,11 @@
 
 mod authentication;
 mod compare;
+mod contents;
 mod entry;
 mod ownership;
 mod raw;
+mod reader;
 mod refresh;
 mod translation;
 
@@ -15,7 +17,6 @@ use entry::{Defaults, Entry};
 use ownership::id;
 use raw::RawObject;
 use refresh::RefreshInterval;
-use translation::Translation;
 
 use super::{Parameters, SpecError, yaml};
 use crate::config::Limits;
@@ -52,7 +53,7 @@ impl Class {
         let failover_region = self::region(parameters, "failoverRegion")?;
         let mut warnings = unknown_parameters(parameters);
         let authentication = authentication::parse(parameters, &mut warnings)?;
-        let translation = Translation::parse(parameter(parameters, "pathTranslation"))?;
+        let translation = translation::parse(parameter(parameters, "pathTranslation"))?;
         let refresh_interval = self::refresh_interval(parameters)?;
         let layout = self::layout(parameters)?;
         let permission = self::permission(parameters, &mut warnings)?.unwrap_or(default_permission);

@@ -16,7 +16,11 @@ pub struct RawObject {
     pub object_version: Option<String>,
     pub object_version_label: Option<String>,
     pub file_permission: Option<String>,
+    pub key: Option<String>,
     pub jmes_path: Option<Vec<Option<RawJmesPath>>>,
+    pub expand_json: Option<RawExpandJson>,
+    pub extract_only: Option<String>,
+    pub decode: Option<String>,
     pub failover_object: Option<RawFailoverObject>,
     pub refresh_interval: Option<String>,
     pub uid: Option<String>,
@@ -36,8 +40,27 @@ pub struct RawFailoverObject {
 #[derive(Debug, Default)]
 pub struct RawJmesPath {
     pub path: Option<String>,
+    pub key: Option<String>,
     pub object_alias: Option<String>,
     pub file_permission: Option<String>,
+    pub decode: Option<String>,
+    pub unknown_keys: Vec<String>,
+}
+
+/// `expandJson`, which may be a word or say more.
+#[derive(Debug)]
+pub enum RawExpandJson {
+    Word(String),
+    Selection(RawSelection),
+}
+
+/// Which keys, and what their files are called.
+#[derive(Debug, Default)]
+pub struct RawSelection {
+    pub include: Option<Vec<String>>,
+    pub exclude: Option<Vec<String>>,
+    pub prefix: Option<String>,
+    pub case: Option<String>,
     pub unknown_keys: Vec<String>,
 }
 
@@ -72,7 +95,11 @@ impl ReadKeys for RawObject {
             "objectversion" => self.object_version = map.next_value()?,
             "objectversionlabel" => self.object_version_label = map.next_value()?,
             "filepermission" => self.file_permission = map.next_value()?,
+            "key" => self.key = map.next_value()?,
             "jmespath" => self.jmes_path = map.next_value()?,
+            "expandjson" => self.expand_json = map.next_value()?,
+            "extractonly" => self.extract_only = map.next_value()?,
+            "decode" => self.decode = map.next_value()?,
             "failoverobject" => self.failover_object = map.next_value()?,
             "refreshinterval" => self.refresh_interval = map.next_value()?,
             "uid" => self.uid = map.next_value()?,
@@ -106,13 +133,34 @@ impl ReadKeys for RawFailoverObject {
 }
 
 impl ReadKeys for RawJmesPath {
-    const EXPECTED: &'static str = "an entry with path and objectAlias";
+    const EXPECTED: &'static str = "an entry with path and objectAlias, or with key";
 
     fn read_key<'de, M: MapAccess<'de>>(&mut self, key: &str, map: &mut M) -> Result<bool, M::Error> {
         match key {
             "path" => self.path = map.next_value()?,
+            "key" => self.key = map.next_value()?,
             "objectalias" => self.object_alias = map.next_value()?,
             "filepermission" => self.file_permission = map.next_value()?,
+            "decode" => self.decode = map.next_value()?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn unknown(&mut self, key: String) {
+        self.unknown_keys.push(key);
+    }
+}
+
+impl ReadKeys for RawSelection {
+    const EXPECTED: &'static str = "true, or a map with include, exclude, prefix or case";
+
+    fn read_key<'de, M: MapAccess<'de>>(&mut self, key: &str, map: &mut M) -> Result<bool, M::Error> {
+        match key {
+            "include" => self.include = map.next_value()?,
+            "exclude" => self.exclude = map.next_value()?,
+            "prefix" => self.prefix = map.next_value()?,
+            "case" => self.case = map.next_value()?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -164,7 +212,35 @@ impl<'de, T: ReadKeys> Visitor<'de> for KeyVisitor<T> {
     }
 }
 
-/// serde's derive knows no keys in any case, so each of the four has this.
+struct ExpandJsonVisitor;
+
+impl<'de> Visitor<'de> for ExpandJsonVisitor {
+    type Value = RawExpandJson;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(RawSelection::EXPECTED)
+    }
+
+    fn visit_bool<E>(self, word: bool) -> Result<RawExpandJson, E> {
+        Ok(RawExpandJson::Word(word.to_string()))
+    }
+
+    fn visit_str<E>(self, word: &str) -> Result<RawExpandJson, E> {
+        Ok(RawExpandJson::Word(word.to_owned()))
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<RawExpandJson, M::Error> {
+        KeyVisitor(std::marker::PhantomData).visit_map(map).map(RawExpandJson::Selection)
+    }
+}
+
+impl<'de> Deserialize<'de> for RawExpandJson {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ExpandJsonVisitor)
+    }
+}
+
+/// serde's derive knows no keys in any case, so each of these has this.
 macro_rules! read_in_any_case {
     ($($raw:ident)+) => {
         $(impl<'de> Deserialize<'de> for $raw {

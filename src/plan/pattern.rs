@@ -26,9 +26,18 @@ impl Pattern {
     pub fn matches(&self, text: &str) -> bool {
         matches(&self.0, text)
     }
+
+    /// Whether it stands for one text only.
+    pub fn is_literal(&self) -> bool {
+        !self.0.contains(['*', '?'])
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
-/// Steps back to the last `*` only, so that no pattern takes more than the product of both lengths.
+/// Whether a text is what a pattern stands for. Steps back to the last `*` only, so that no pattern takes more than the product of both lengths.
 pub fn matches(pattern: &str, text: &str) -> bool {
     let (mut pattern, mut text) = (pattern.chars(), text.chars());
     // What comes after the last `*`, and the text it has not swallowed.

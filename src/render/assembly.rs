@@ -1,0 +1,68 @@
+//! Files come together, and are held against each other where only the values name them.
+
+use std::collections::HashMap;
+
+use super::error::RenderError;
+use super::{Rendered, cut};
+use crate::config::Limits;
+use crate::plan::{Address, File, Files, RelativePath, SecretPlan, parent_and_child};
+
+/// The files so far.
+pub struct Assembly<'a> {
+    limits: &'a Limits,
+    files: Files,
+    /// Where each file comes from. `None` where the plan names all files: then whoever read the class has compared them.
+    origins: Option<HashMap<RelativePath, Origin>>,
+    warnings: Vec<String>,
+}
+
+/// Where a file comes from.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin {
+    /// Place of its object in the class.
+    pub position: usize,
+    /// Whether a value names it, and not the plan.
+    pub is_expanded: bool,
+}
+
+impl<'a> Assembly<'a> {
+    pub fn of<A: Address>(plan: &SecretPlan<A>, limits: &'a Limits) -> Self {
+        let has_expansion = plan.objects.iter().any(|object| object.expansion.is_some());
+        Self { limits, files: Files::new(), origins: has_expansion.then(HashMap::new), warnings: Vec::new() }
+    }
+
+    /// Puts a file in the place of an earlier one of the same path, which within an object is meant.
+    pub fn add(&mut self, origin: Origin, path: RelativePath, file: File) {
+        if let Some(origins) = &mut self.origins
+            && let Some(earlier) = origins.insert(path.clone(), origin)
+            && earlier.position != origin.position
+            && (earlier.is_expanded || origin.is_expanded)
+        {
+            let (path, earlier, position) = (cut(path.as_str()), earlier.position, origin.position);
+            self.warnings
+                .push(format!("the file {path:?} of object {earlier} is replaced by that of object {position}"));
+        }
+        self.files.insert(path, file);
+    }
+
+    /// # Errors
+    /// What all files are too many or too large for, and a file that another one would need as its directory.
+    pub fn finish(self) -> Result<Rendered, RenderError> {
+        let Self { limits, files, origins, warnings } = self;
+        if origins.is_some() {
+            let (count, limit) = (files.len(), limits.max_files);
+            if count > limit {
+                return Err(RenderError::TooManyFiles { count, limit });
+            }
+            if let Some([(parent, _), (child, _)]) = parent_and_child(&files) {
+                let (parent, child) = (cut(parent.as_str()), cut(child.as_str()));
+                return Err(RenderError::FileIsDirectory { parent, child });
+            }
+        }
+        let (size, limit) = (files.values().map(|file| file.content.len()).sum(), limits.max_mount_bytes);
+        if size > limit {
+            return Err(RenderError::TooLarge { size, limit });
+        }
+        Ok(Rendered { files, warnings })
+    }
+}

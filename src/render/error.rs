@@ -1,0 +1,115 @@
+//! Why values cannot become files. The messages name keys, never values.
+
+use super::decode::DecodeError;
+use super::evaluate::EvaluationError;
+use super::json::Document;
+use super::{cut, hint};
+use crate::plan::{Address, InvalidPath};
+use crate::reason::{Explained, Reason};
+
+/// Why a value cannot become its files.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RenderError {
+    #[error("{address} (object {position}) has {taken_apart_by}, but is no JSON: {problem}")]
+    NotJson { address: String, position: usize, taken_apart_by: &'static str, problem: String },
+    #[error("{address} (object {position}) has expandJson, but is no JSON object with keys")]
+    NoObject { address: String, position: usize },
+    #[error("key {key:?} is not in {address} (object {position}, {place}); {hint}. Correct `{setting}` in the class")]
+    NoSuchKey { key: String, address: String, position: usize, place: String, hint: String, setting: &'static str },
+    #[error(
+        "{expression:?} selects nothing in {address} (object {position}, file {file:?}). Correct `path` in the class"
+    )]
+    NothingSelected { expression: String, address: String, position: usize, file: String },
+    #[error(
+        "expandJson takes no key of {address} (object {position}); {hint}. Correct `include` and `exclude` in the class"
+    )]
+    NothingExpanded { address: String, position: usize, hint: String },
+    #[error("the jmesPath {expression:?} fails on {address} (object {position}, file {file:?}): {problem}")]
+    Expression { expression: String, address: String, position: usize, file: String, problem: EvaluationError },
+    #[error("{address} (object {position}, file {file:?}) {problem}. Store it so, or correct `decode` in the class")]
+    Decode { address: String, position: usize, file: String, problem: DecodeError },
+    #[error(
+        "the file name for key {key:?} of {address} (object {position}) {problem}. Leave the key out with `exclude` of expandJson, or rename it"
+    )]
+    KeyAsFile { key: String, address: String, position: usize, problem: InvalidPath },
+    #[error(
+        "the keys {key:?} and {other:?} of {address} (object {position}) are both the file {file:?}. Leave one out with `exclude` of expandJson"
+    )]
+    SameFile { key: String, other: String, address: String, position: usize, file: String },
+    #[error(
+        "the file {parent:?} would have to be a directory for {child:?}. Leave one out, or set `prefix` in expandJson"
+    )]
+    FileIsDirectory { parent: String, child: String },
+    #[error(
+        "expandJson takes more than {limit} keys in one mount. Name fewer in `include`, or raise --max-expanded-keys"
+    )]
+    TooManyKeys { limit: usize },
+    #[error("the mount would have {count} files; {limit} is the limit. Split the class, or raise --max-files")]
+    TooManyFiles { count: usize, limit: usize },
+    #[error("the file {file:?} would have more than {limit} bytes. Mount less, or raise --max-value-bytes")]
+    FileTooLarge { file: String, limit: usize },
+    #[error(
+        "the files have {size} bytes; {limit} is the limit of one mount. Split the class, or raise --max-mount-bytes"
+    )]
+    TooLarge { size: usize, limit: usize },
+}
+
+impl Explained for RenderError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::NotJson { .. } | Self::NoObject { .. } => Reason::NotJson,
+            Self::NoSuchKey { .. } | Self::NothingSelected { .. } | Self::NothingExpanded { .. } => {
+                Reason::JsonKeyNotFound
+            }
+            Self::Expression { problem: EvaluationError::TooExpensive, .. } => Reason::LimitExceeded,
+            Self::Expression { problem: EvaluationError::Function | EvaluationError::Slice, .. } => {
+                Reason::InvalidJmesPath
+            }
+            Self::Decode { .. } => Reason::DecodeFailed,
+            Self::KeyAsFile { .. } => Reason::InvalidFileName,
+            Self::SameFile { .. } | Self::FileIsDirectory { .. } => Reason::DuplicateFile,
+            Self::TooManyKeys { .. }
+            | Self::TooManyFiles { .. }
+            | Self::FileTooLarge { .. }
+            | Self::TooLarge { .. } => Reason::LimitExceeded,
+        }
+    }
+}
+
+/// The object that an error names.
+pub struct Of<'a, A> {
+    pub address: &'a A,
+    pub position: usize,
+}
+
+// Derived, they would ask it of the address too.
+impl<A> Clone for Of<'_, A> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<A> Copy for Of<'_, A> {}
+
+impl<A: Address> Of<'_, A> {
+    pub fn not_json(self, taken_apart_by: &'static str, problem: String) -> RenderError {
+        RenderError::NotJson { address: self.address.to_string(), position: self.position, taken_apart_by, problem }
+    }
+
+    /// `setting` is where the class names the key that a file should have.
+    pub fn no_such_key(self, document: &Document, key: &str, file: &str, setting: &'static str) -> RenderError {
+        let place = format!("file {:?}", cut(file));
+        self.missing(document, key, place, setting)
+    }
+
+    /// Of a key that expandJson names in full.
+    pub fn no_included_key(self, document: &Document, key: &str) -> RenderError {
+        self.missing(document, key, "expandJson".into(), "include")
+    }
+
+    fn missing(self, document: &Document, key: &str, place: String, setting: &'static str) -> RenderError {
+        let hint = hint(document.keys(), key);
+        let (address, position) = (self.address.to_string(), self.position);
+        RenderError::NoSuchKey { key: key.into(), address, position, place, hint, setting }
+    }
+}

@@ -1,0 +1,171 @@
+//! What a class can ask for beyond the official provider, key by key and error by error.
+//!
+//! `cases/` holds classes, the secrets they read, and the files or the refusal that come of it. Each case goes through the
+//! socket of the real process twice, once where the provider writes and once where the driver does, and both must give what
+//! the case says: names, modes, contents, what has a version, and errors word for word.
+
+#[path = "../support/mod.rs"]
+#[allow(dead_code, reason = "the suites of mounts use more of it")]
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use devcloud::node::Class;
+use devcloud::node::v1alpha1::MountResponse;
+use secretmount::config::Limits;
+use secretmount::plan::FilePermission;
+use secretmount::spec::Parameters;
+use serde::Deserialize;
+use serde_json::Value;
+use tonic::Status;
+
+use support::{REGION, World, class, needs_mounts, versions};
+
+const CASES: [(&str, &str); 2] =
+    [("extraction", include_str!("cases/extraction.yaml")), ("decoding", include_str!("cases/decoding.yaml"))];
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    case: String,
+    /// Parameters of the class besides `objects` and `region`.
+    #[serde(default)]
+    class: BTreeMap<String, String>,
+    objects: String,
+    /// One after the other, with the same volume.
+    steps: Vec<Step>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Step {
+    /// Put before the mount.
+    #[serde(default)]
+    secrets: BTreeMap<String, String>,
+    #[serde(default)]
+    parameters: BTreeMap<String, String>,
+    /// Content by path, other bytes than text as Rust escapes them.
+    files: Option<BTreeMap<String, String>>,
+    /// Those that are not 0644.
+    #[serde(default)]
+    modes: BTreeMap<String, String>,
+    /// What the error begins with, up to `…`, and what it has after that.
+    error: Option<String>,
+}
+
+/// What a user sees of a mount.
+#[derive(Debug, PartialEq, Eq)]
+enum Seen {
+    Files { files: BTreeMap<String, (String, String)>, with_version: BTreeSet<String> },
+    Error(String),
+}
+
+#[tokio::test]
+async fn both_ways_of_writing_give_what_each_case_says() {
+    needs_mounts!();
+    let writes = World::new().await;
+    let answers = World::driver_writes().await;
+    let mut names = BTreeSet::new();
+    for (file, text) in CASES {
+        let cases: Vec<Case> = serde_yaml::from_str(text).unwrap_or_else(|error| panic!("{file}: {error}"));
+        for case in cases {
+            assert!(names.insert(case.case.clone()), "two cases are called {:?}", case.case);
+            check(&case, &writes, &answers).await;
+        }
+    }
+}
+
+async fn check(case: &Case, writes: &World, answers: &World) {
+    let class = class(&case.objects);
+    let class = case.class.iter().fold(class, |class, (name, value)| class.with(name, value));
+    let name = case.case.replace(' ', "-");
+    let volume = writes.node.publish(&writes.pod, &name).expect("a tmpfs");
+    let target = answers.node.unmounted(&answers.pod, &name).expect("a directory");
+    for (step, number) in case.steps.iter().zip(1..) {
+        put(step, writes);
+        put(step, answers);
+        let place = format!("case {:?}, step {number}", case.case);
+        let written = writes.mount(&class, &volume).await.map(|answer| {
+            let files = volume.files().expect("readable").into_iter();
+            let files = files.map(|(path, file)| (path, (text(&file.content), format!("{:04o}", file.mode))));
+            Seen::Files { files: files.collect(), with_version: with_version(&answer) }
+        });
+        let answered = ask(answers, &class, &target).await;
+        let (written, answered) = (settled(written), settled(answered));
+        assert_eq!(written, answered, "{place}: the provider writes other than it lets the driver write");
+        compare(step, &written, &place);
+    }
+}
+
+fn put(step: &Step, world: &World) {
+    for (name, value) in &step.secrets {
+        world.cloud.put_secret(REGION, name, value.as_str());
+    }
+    for (name, value) in &step.parameters {
+        world.cloud.put_parameter(REGION, name, value, true);
+    }
+}
+
+async fn ask(world: &World, class: &Class, target: &std::path::Path) -> Result<Seen, Status> {
+    let answer = world.driver.mount(&world.mount_of(class, target)).await?;
+    let files = answer.files.iter();
+    let files = files.map(|file| (file.path.clone(), (text(&file.contents), format!("{:04o}", file.mode))));
+    Ok(Seen::Files { files: files.collect(), with_version: with_version(&answer) })
+}
+
+fn settled(seen: Result<Seen, Status>) -> Seen {
+    seen.unwrap_or_else(|status| Seen::Error(status.message().to_owned()))
+}
+
+fn compare(step: &Step, seen: &Seen, place: &str) {
+    match (seen, &step.files, &step.error) {
+        (Seen::Files { files, with_version }, Some(expected), None) => {
+            let mode = |path: &str| step.modes.get(path).map_or("0644", String::as_str).to_owned();
+            let expected: BTreeMap<_, _> =
+                expected.iter().map(|(path, content)| (path.clone(), (content.clone(), mode(path)))).collect();
+            assert_eq!(*files, expected, "{place}");
+            assert_eq!(*with_version, files.keys().cloned().collect(), "{place}: what has a version");
+        }
+        (Seen::Error(message), None, Some(expected)) => {
+            let (beginning, rest) = expected.split_once('…').unwrap_or((expected, ""));
+            assert!(message.starts_with(beginning) && message.contains(rest), "{place}: {message}");
+            assert!(message.len() <= 700 && !message.contains('\n'), "{place}: {message}");
+        }
+        (seen, ..) => panic!("{place}: {seen:?}"),
+    }
+}
+
+fn with_version(answer: &MountResponse) -> BTreeSet<String> {
+    versions(answer).into_iter().map(|(id, version)| if version.is_empty() { format!("{id}?") } else { id }).collect()
+}
+
+fn text(content: &[u8]) -> String {
+    String::from_utf8(content.to_vec()).unwrap_or_else(|_| content.escape_ascii().to_string())
+}
+
+/// Every block of YAML that has `objects` is a class without a mistake.
+#[test]
+fn the_examples_of_the_documents_are_classes() {
+    let page = include_str!("../../docs/parameters.md");
+    let blocks = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split_once("```")).map(|(block, _)| block);
+    let classes: Vec<Parameters> =
+        blocks.filter_map(|block| parameters(&serde_yaml::from_str(block).expect(block))).collect();
+    assert!(classes.len() >= 5, "only {} examples", classes.len());
+    for parameters in classes {
+        let permission = FilePermission::from_mode(0o644).0;
+        let class = secretmount::spec::aws::Class::parse(&parameters, permission, &Limits::DEFAULT);
+        let plan = class.and_then(|class| class.plan(&REGION.parse().expect("a Region")));
+        let plan = plan.unwrap_or_else(|error| panic!("{parameters:?}: {error}"));
+        assert!(plan.warnings.is_empty(), "{parameters:?}: {:?}", plan.warnings);
+    }
+}
+
+/// The map that has `objects`, which may be the whole class or a part of it.
+fn parameters(value: &Value) -> Option<Parameters> {
+    let map = value.as_object()?;
+    if map.contains_key("objects") {
+        let text = |value: &Value| value.as_str().expect("parameters are text").to_owned();
+        return Some(map.iter().map(|(name, value)| (name.clone(), text(value))).collect());
+    }
+    map.values().find_map(parameters)
+}
