@@ -51,10 +51,14 @@ seed() {
 JSON
 }
 
-# The official provider names no version stage, and describes a secret before it reads it.
+# The official provider names no version stage, and describes a secret before it reads it. In any other Region nothing is allowed
+# without it either, and mistakes are told alike.
 rights_of_peer() {
+  local action place
   for action in GetSecretValue DescribeSecret; do
-    echo "{\"action\": \"secretsmanager:$action\", \"resource\": \"arn:aws:secretsmanager:*:111122223333:secret:*\"},"
+    for place in "$region" "$failover_region"; do
+      echo "{\"action\": \"secretsmanager:$action\", \"resource\": \"arn:aws:secretsmanager:$place:111122223333:secret:*\"},"
+    done
   done
 }
 
