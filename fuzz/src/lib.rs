@@ -16,8 +16,7 @@ use secretmount::identity::KeySet;
 use secretmount::mount::MountRequest;
 use secretmount::plan::aws::{Arn, Item, Parameter, Region, Revision, RoleArn, Secret, Stored};
 use secretmount::plan::{
-    Content, Decoding, Expansion, FileLayout, FilePermission, Files, JmesPath, Object, Owner, PlannedFile,
-    RelativePath, SecretPlan,
+    Content, Decoding, Expansion, FilePermission, Files, JmesPath, Object, Owner, PlannedFile, RelativePath,
 };
 use secretmount::reason::{Explained as _, is_final};
 use secretmount::render::render;
@@ -121,8 +120,13 @@ fn objects_of(parameters: &Parameters, failover: &str) {
     let Ok(plan) = class.plan(&region()) else { return };
 
     for object in &plan.objects {
-        assert_eq!(object.address.region, region());
         assert_eq!(object.standby.as_ref().map_or("", |standby| standby.region.as_str()), failover);
+        assert_ne!(object.address.region.as_str(), failover);
+        for Stored { region, item } in object.addresses() {
+            let (Item::Secret(Secret { id: name, .. }) | Item::Parameter(Parameter { name, .. })) = item;
+            // Whoever asks in another Region than an ARN's would be asked by the wrong host.
+            assert!(Arn::parse(name).is_none_or(|arn| arn.region == region.as_str()), "{name} in {region}");
+        }
     }
     assert!((1..=limits.max_objects).contains(&plan.objects.len()));
     let files: Vec<&PlannedFile> = plan.objects.iter().flat_map(|object| &object.files).collect();
@@ -307,9 +311,8 @@ fn object_of(keys: &str) -> Option<Object<Stored>> {
 
 fn files_of(object: Object<Stored>, value: &[u8]) -> Option<Files> {
     let value = SecretValue { content: value.to_vec().into(), version: "1".into() };
-    let values = [Fetched { address: object.address.clone(), value: value.into() }];
-    let plan = SecretPlan { objects: vec![object], layout: FileLayout::Atomic, warnings: Vec::new() };
-    Some(render(&plan, &values, &Limits::DEFAULT).ok()?.files)
+    let fetched = Fetched { address: object.address.clone(), value: value.into() };
+    Some(render(&[(&object, &fetched)], &Limits::DEFAULT).ok()?.files)
 }
 
 /// Renders a plan of one file.
@@ -327,16 +330,14 @@ fn pick(expression: JmesPath, document: &str) -> Option<String> {
     };
     let object = Object {
         position: 1,
-        address: address.clone(),
+        address,
         standby: None,
         files: vec![file],
         expansion: None,
+        is_optional: false,
         refresh_interval: None,
     };
-    let plan = SecretPlan { objects: vec![object], layout: FileLayout::Atomic, warnings: Vec::new() };
-    let value = SecretValue { content: document.to_owned().into(), version: "1".into() };
-    let values = [Fetched { address, value: value.into() }];
-    let mut files = render(&plan, &values, &limits).ok()?.files;
+    let mut files = files_of(object, document.as_bytes())?;
     let content = files.remove(&path).expect("the planned file is there").content;
     assert!(content.len() <= limits.max_value_bytes);
     Some(String::from_utf8(content.expose().to_vec()).expect("JSON is text"))

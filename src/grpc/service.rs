@@ -77,8 +77,7 @@ impl<P: Provider> CsiDriverProvider for ProviderService<P> {
 
 /// `error` of the answer is never set: the driver drops the message of an answer that has one.
 fn answer(mounted: Mounted) -> MountResponse {
-    let object_version =
-        mounted.versions.into_iter().map(|(path, version)| ObjectVersion { id: path.to_string(), version }).collect();
+    let object_version = mounted.versions.into_iter().map(|(id, version)| ObjectVersion { id, version }).collect();
     let files = mounted.files.unwrap_or_default().into_iter().map(|(path, file)| File {
         path: path.to_string(),
         mode: file.permission.mode() as i32,

@@ -7,6 +7,7 @@ mod request;
 
 pub use request::{InvalidRequest, MountRequest};
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,11 +18,11 @@ use failing::{Failing, Remembered};
 use crate::clock::{Freshness, Instant};
 use crate::config::Limits;
 use crate::identity::{Identity, IdentityError};
-use crate::plan::{FileLayout, Files, Object, RelativePath, SecretPlan};
+use crate::plan::{FileLayout, Files, Object, SecretPlan};
 use crate::provider::Provider;
 use crate::reason::{Explained, Explanation, Reason, chain};
 use crate::render::{RenderError, render};
-use crate::secrets::{CallsAtOnce, CredentialSource, Demand, FetchError, Fetcher, Kept, Share};
+use crate::secrets::{CallsAtOnce, CredentialSource, Demand, FetchError, Fetcher, Found, Kept, Share};
 use crate::spec::SpecError;
 use crate::telemetry::{MountRecord, Outcome, Stage};
 use crate::volume::{self, TargetPath, VolumeError, Volumes};
@@ -51,6 +52,9 @@ pub struct Refreshes {
     pub pause_after_failure: Duration,
 }
 
+/// The version of what is not there. Whoever goes by versions, as Reloader does, so sees it come.
+pub const ABSENT: &str = "absent";
+
 /// Who writes the files.
 pub enum Writing {
     /// We do, below kubelet's directory.
@@ -62,8 +66,8 @@ pub enum Writing {
 /// What the driver is told of a mount.
 #[derive(Debug)]
 pub struct Mounted {
-    /// Every file with its version, in the order of paths.
-    pub versions: Vec<(RelativePath, String)>,
+    /// Every file by its path, with its version; and what is missing although the class names it, as [`ABSENT`].
+    pub versions: BTreeMap<String, String>,
     /// The files themselves, where the driver writes them.
     pub files: Option<Files>,
 }
@@ -150,13 +154,17 @@ impl<P: Provider> Mounter<P> {
         let files = self.files(&plan, &credentials, principal.namespace(), demand, record);
         // What is not there must not be waited for. Where the driver writes, only it knows whether the files are.
         let has_files = if volume.is_some() { is_written } else { is_refresh };
-        let files = match has_files {
+        let Content { files, absent } = match has_files {
             true => self.failing.refresh(&target, request.demands(), time.bound(record, files)).await?,
             false => files.await?,
         };
 
         record.enter(Stage::Volume);
-        let versions = files.iter().map(|(path, file)| (path.clone(), file.version.clone())).collect();
+        let mut versions: BTreeMap<String, String> =
+            files.iter().map(|(path, file)| (path.to_string(), file.version.clone())).collect();
+        for id in absent {
+            versions.entry(id).or_insert_with(|| ABSENT.into());
+        }
         let Some((volumes, volume)) = volume else {
             self.answered.note(target);
             return Ok((Mounted { versions, files: Some(files) }, Outcome::Answered));
@@ -177,19 +185,36 @@ impl<P: Provider> Mounter<P> {
         namespace: &str,
         demand: Demand,
         record: &MountRecord,
-    ) -> Result<Files, MountError> {
+    ) -> Result<Content, MountError> {
         record.enter(Stage::Secrets);
-        let values = self.fetcher.fetch(credentials, plan, namespace, demand).await?;
-        for (object, fetched) in plan.objects.iter().zip(&values) {
-            if object.address != fetched.address {
-                record.warnings(&[format!("{} is served instead of {}", fetched.address, object.address)]);
+        let found = self.fetcher.fetch(credentials, plan, namespace, demand).await?;
+        let (mut there, mut absent) = (Vec::new(), Vec::new());
+        for (object, found) in plan.objects.iter().zip(&found) {
+            match found {
+                Found::Value(fetched) => {
+                    if object.address != fetched.address {
+                        record.warnings(&[format!("{} is served instead of {}", fetched.address, object.address)]);
+                    }
+                    there.push((object, fetched));
+                }
+                Found::Absent(error) => {
+                    record.warnings(&[format!("object {} is optional and left out: {error}", object.position)]);
+                    absent.extend(object.ids());
+                }
             }
         }
         record.enter(Stage::Render);
-        let rendered = render(plan, &values, &self.limits)?;
+        let rendered = render(&there, &self.limits)?;
         record.warnings(&rendered.warnings);
-        Ok(rendered.files)
+        Ok(Content { files: rendered.files, absent })
     }
+}
+
+/// What a volume is to hold, and what it lacks.
+struct Content {
+    files: Files,
+    /// Of optional objects of which there is nothing.
+    absent: Vec<String>,
 }
 
 /// The driver writes links through `..data` that belong to root, and takes no other wish.

@@ -61,6 +61,8 @@ pub struct Object<A> {
     pub files: Vec<PlannedFile>,
     /// More files, which only the value itself names. Those of `files` replace them.
     pub expansion: Option<Expansion>,
+    /// Whether the mount goes on without it where nothing is stored at its address.
+    pub is_optional: bool,
     /// How old what was read may be before a refresh asks again, where the class says so.
     pub refresh_interval: Option<Duration>,
 }
@@ -69,6 +71,17 @@ impl<A> Object<A> {
     /// Wherever its value may be read.
     pub fn addresses(&self) -> impl Iterator<Item = &A> {
         std::iter::once(&self.address).chain(&self.standby)
+    }
+
+    /// What the driver knows it by: its files, or where it has none by name, its address.
+    pub fn ids(&self) -> Vec<String>
+    where
+        A: Display,
+    {
+        match self.files.as_slice() {
+            [] => vec![self.address.to_string()],
+            files => files.iter().map(|file| file.path.to_string()).collect(),
+        }
     }
 
     /// Whom its files belong to.

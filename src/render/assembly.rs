@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::error::RenderError;
 use super::{Rendered, cut};
 use crate::config::Limits;
-use crate::plan::{Address, File, Files, RelativePath, SecretPlan, parent_and_child};
+use crate::plan::{File, Files, RelativePath, parent_and_child};
 
 /// The files so far.
 pub struct Assembly<'a> {
@@ -26,8 +26,8 @@ pub struct Origin {
 }
 
 impl<'a> Assembly<'a> {
-    pub fn of<A: Address>(plan: &SecretPlan<A>, limits: &'a Limits) -> Self {
-        let has_expansion = plan.objects.iter().any(|object| object.expansion.is_some());
+    /// `has_expansion` says whether values name some of the files.
+    pub fn new(has_expansion: bool, limits: &'a Limits) -> Self {
         Self { limits, files: Files::new(), origins: has_expansion.then(HashMap::new), warnings: Vec::new() }
     }
 

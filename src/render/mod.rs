@@ -22,7 +22,7 @@ use expand::expand;
 use json::Document;
 
 use crate::config::Limits;
-use crate::plan::{Address, Content, Decoding, File, Files, JmesPath, PlannedFile, SecretPlan};
+use crate::plan::{Address, Content, Decoding, File, Files, JmesPath, Object, PlannedFile};
 use crate::secrets::{Fetched, SecretValue};
 use crate::sensitive::SecretBytes;
 
@@ -40,21 +40,17 @@ pub struct Rendered {
     pub warnings: Vec<String>,
 }
 
-/// Makes the files of a plan from the values of its objects, of which there is one for each, in their order. A later file
-/// replaces an earlier one of the same path.
+/// Makes the files of objects from their values. A later file replaces an earlier one of the same path.
 ///
 /// # Errors
 /// The first file that cannot be made, or whatever goes over a limit; no file is made then.
-pub fn render<A: Address>(
-    plan: &SecretPlan<A>,
-    values: &[Fetched<A>],
-    limits: &Limits,
-) -> Result<Rendered, RenderError> {
-    let mut assembly = Assembly::of(plan, limits);
+pub fn render<A: Address>(objects: &[(&Object<A>, &Fetched<A>)], limits: &Limits) -> Result<Rendered, RenderError> {
+    let has_expansion = objects.iter().any(|(object, _)| object.expansion.is_some());
+    let mut assembly = Assembly::new(has_expansion, limits);
     let mut documents = Documents(HashMap::new());
     let mut budget = Budget::of_a_mount();
     let mut keys_left = limits.max_expanded_keys;
-    for (object, Fetched { address, value }) in plan.objects.iter().zip(values) {
+    for (object, Fetched { address, value }) in objects {
         let of = Of { address, position: object.position };
         if let Some(expansion) = &object.expansion {
             for (path, content) in

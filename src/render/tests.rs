@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::plan::{Case, Expansion, FileLayout, FilePermission, Object, Owner, Translation};
+use crate::plan::{Case, Expansion, FilePermission, Object, Owner, Translation};
 use crate::reason::{Explained as _, Reason};
 use crate::secrets::SecretValue;
 
@@ -45,21 +45,18 @@ fn pick_all(secret: &str, expressions: &[&str], max: usize) -> Result<Vec<String
         decoding: Decoding::None,
     };
     let files = expressions.iter().enumerate().map(file).collect();
-    let plan = SecretPlan {
-        objects: vec![Object {
-            position: 1,
-            address: Name("shop/db"),
-            standby: None,
-            files,
-            expansion: None,
-            refresh_interval: None,
-        }],
-        layout: FileLayout::Atomic,
-        warnings: vec![],
+    let object = Object {
+        position: 1,
+        address: Name("shop/db"),
+        standby: None,
+        files,
+        expansion: None,
+        is_optional: false,
+        refresh_interval: None,
     };
     let value = SecretValue { content: SecretBytes::from(secret.to_owned()), version: "v1".into() };
     let limits = Limits { max_value_bytes: max, max_mount_bytes: max, ..Limits::DEFAULT };
-    let rendered = render(&plan, &[Fetched { address: Name("shop/db"), value: value.into() }], &limits)?;
+    let rendered = render(&[(&object, &Fetched { address: Name("shop/db"), value: value.into() })], &limits)?;
     Ok(rendered
         .files
         .into_values()
@@ -171,13 +168,14 @@ fn expand_all(secrets: &[&str], expansion: &Expansion, limits: &Limits) -> Resul
         standby: None,
         files: vec![],
         expansion: Some(expansion.clone()),
+        is_optional: false,
         refresh_interval: None,
     };
     let objects: Vec<_> = (1..=secrets.len()).map(object).collect();
     let value = |secret: &&str| SecretValue { content: SecretBytes::from((*secret).to_owned()), version: "v1".into() };
     let values = objects.iter().map(|object| object.address.clone()).zip(secrets.iter().map(value));
     let values: Vec<_> = values.map(|(address, value)| Fetched { address, value: value.into() }).collect();
-    render(&SecretPlan { objects, layout: FileLayout::Atomic, warnings: vec![] }, &values, limits)
+    render(&objects.iter().zip(&values).collect::<Vec<_>>(), limits)
 }
 
 #[test]

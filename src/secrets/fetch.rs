@@ -30,6 +30,14 @@ pub struct Fetched<A> {
     pub value: Arc<SecretValue>,
 }
 
+/// What has come of an object.
+#[derive(Debug, Clone)]
+pub enum Found<A> {
+    Value(Fetched<A>),
+    /// There is nothing, which the class allows. The error says what is missing.
+    Absent(FetchError),
+}
+
 /// Reads what plans name.
 pub struct Fetcher<B: SecretBackend, R> {
     endpoints: Endpoints<B>,
@@ -54,7 +62,7 @@ impl<B: SecretBackend, R: Eq + Hash + Send + Sync> Fetcher<B, R> {
     ///
     /// Credentials are asked for once for each place, when a call needs them; then all calls run at the same time, so a mount
     /// waits for two answers, however many secrets it has. What fails for a cause that may pass is tried again: for a refresh
-    /// and where there is a standby a few times at once, and for a first mount until it ends. The answer has one value for each
+    /// and where there is a standby a few times at once, and for a first mount until it ends. The answer has one entry for each
     /// object, in their order. What is asked and kept counts as `namespace`'s.
     ///
     /// # Errors
@@ -65,7 +73,7 @@ impl<B: SecretBackend, R: Eq + Hash + Send + Sync> Fetcher<B, R> {
         plan: &SecretPlan<B::Address>,
         namespace: &str,
         demand: Demand,
-    ) -> Result<Vec<Fetched<B::Address>>, FetchError>
+    ) -> Result<Vec<Found<B::Address>>, FetchError>
     where
         S: CredentialSource<Place = <B::Address as Address>::Place, Credentials = B::Credentials, Reader = R>,
     {
@@ -78,9 +86,9 @@ impl<B: SecretBackend, R: Eq + Hash + Send + Sync> Fetcher<B, R> {
             .collect();
         // Now a call lives as long as an object waits for it, and others who wait to make it need not wait for more.
         drop(reads);
-        let mut fetched: Vec<(usize, Fetched<B::Address>)> = objects.try_collect().await?;
-        fetched.sort_unstable_by_key(|(index, _)| *index);
-        Ok(fetched.into_iter().map(|(_, value)| value).collect())
+        let mut found: Vec<(usize, Found<B::Address>)> = objects.try_collect().await?;
+        found.sort_unstable_by_key(|(index, _)| *index);
+        Ok(found.into_iter().map(|(_, found)| found).collect())
     }
 
     /// How each address of the plan is read.
@@ -277,7 +285,7 @@ fn within<A: Address>(limit: usize, address: &A, value: SecretValue) -> Answer {
 fn value_of<'a, A: Address>(
     object: &Object<A>,
     reads: &HashMap<A, Read<'a>>,
-) -> BoxFuture<'a, Result<Fetched<A>, FetchError>> {
+) -> BoxFuture<'a, Result<Found<A>, FetchError>> {
     let read = |address: &A| {
         let (address, read) = (address.clone(), reads.get(address).cloned());
         async move {
@@ -285,9 +293,15 @@ fn value_of<'a, A: Address>(
             Ok(Fetched { address, value })
         }
     };
+    let is_optional = object.is_optional;
+    let found = move |result: Result<_, FetchError>| match result {
+        Ok(fetched) => Ok(Found::Value(fetched)),
+        Err(error) if is_optional && error.is_absence() => Ok(Found::Absent(error)),
+        Err(error) => Err(error),
+    };
     match &object.standby {
-        None => read(&object.address).boxed(),
-        Some(standby) => settle(read(&object.address), read(standby)).boxed(),
+        None => read(&object.address).map(found).boxed(),
+        Some(standby) => settle(read(&object.address), read(standby)).map(found).boxed(),
     }
 }
 
@@ -422,7 +436,16 @@ mod tests {
     ) -> Result<Vec<Fetched<At>>, FetchError> {
         let share = Share { in_all: 1 << 20, of_a_namespace: 1 << 20 };
         let fetcher = Fetcher::new(backend.clone(), Kept::new(share, Duration::ZERO), AT_ONCE, max_bytes);
-        fetcher.fetch(source, plan, "shop", demand(None)).await
+        let found = fetcher.fetch(source, plan, "shop", demand(None)).await?;
+        Ok(found.into_iter().map(value).collect())
+    }
+
+    #[track_caller]
+    fn value(found: Found<At>) -> Fetched<At> {
+        match found {
+            Found::Value(fetched) => fetched,
+            Found::Absent(error) => panic!("nothing there: {error}"),
+        }
     }
 
     const MINUTE: Duration = Duration::from_secs(60);
@@ -440,6 +463,7 @@ mod tests {
             standby: standby.clone(),
             files: vec![],
             expansion: None,
+            is_optional: false,
             refresh_interval: None,
         };
         SecretPlan {
@@ -478,6 +502,30 @@ mod tests {
         assert_eq!(reason([At("here", "a"), At("closed", "a")]).await, Reason::AssumeRoleDenied);
         assert_eq!(reason([At("here", "a"), At("here", "longer than five")]).await, Reason::LimitExceeded);
         assert_eq!(fetch_all(alone([At("here", "five!")])).await.expect("just fits"), 1);
+    }
+
+    #[tokio::test]
+    async fn f35_an_optional_object_may_be_missing_and_nothing_else() {
+        let fetch_optional = async |at: At, standby: Option<At>| {
+            let (backend, source) = (Arc::new(FakeBackend::default()), FakeSource::default());
+            let mut plan = plan(&[(at, standby), (At("here", "a"), None)]);
+            plan.objects[0].is_optional = true;
+            let share = Share { in_all: 1 << 20, of_a_namespace: 1 << 20 };
+            let fetcher = Fetcher::new(backend, Kept::new(share, Duration::ZERO), AT_ONCE, 100);
+            let found = fetcher.fetch(&source, &plan, "shop", demand(Some(MINUTE))).await?;
+            Ok::<_, FetchError>(matches!(found[..], [Found::Absent(_), Found::Value(_)]))
+        };
+        assert!(fetch_optional(At("here", "missing"), None).await.expect("left out"));
+        assert!(fetch_optional(At("here", "missing"), Some(At("there", "a"))).await.expect("the first Region's word"));
+        assert!(!fetch_optional(At("here", "b"), None).await.expect("there"));
+        for (at, standby) in [
+            (At("closed", "missing"), None),
+            (At("here", "failing"), None),
+            // Nobody knows whether the first has it.
+            (At("here", "failing"), Some(At("there", "missing"))),
+        ] {
+            fetch_optional(at, standby).await.expect_err("not known to be missing");
+        }
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ mod fetch;
 mod kept;
 
 pub use access::CallsAtOnce;
-pub use fetch::{Fetched, Fetcher};
+pub use fetch::{Fetched, Fetcher, Found};
 pub use kept::{Kept, Share};
 
 use std::hash::Hash;
@@ -115,6 +115,18 @@ pub enum Verdict {
 }
 
 impl FetchError {
+    /// Whether the backend has looked and there is nothing: no secret, none any more, or no value of it. Not where it would
+    /// not look.
+    fn is_absence(&self) -> bool {
+        const ABSENT: [Reason; 4] = [
+            Reason::SecretNotFound,
+            Reason::SecretVersionNotFound,
+            Reason::SecretPendingDeletion,
+            Reason::ParameterNotFound,
+        ];
+        matches!(self, Self::Backend { reason, .. } if ABSENT.contains(reason))
+    }
+
     /// Whether it is worth trying again a little later, within the same mount. What fails before the backend is reached has been
     /// tried again where that is asked, and a certificate that is not to be trusted is somebody's to put right.
     fn may_pass(&self) -> bool {

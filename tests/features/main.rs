@@ -21,8 +21,12 @@ use tonic::Status;
 
 use support::{REGION, World, class, needs_mounts, versions};
 
-const CASES: [(&str, &str); 2] =
-    [("extraction", include_str!("cases/extraction.yaml")), ("decoding", include_str!("cases/decoding.yaml"))];
+const CASES: [(&str, &str); 4] = [
+    ("extraction", include_str!("cases/extraction.yaml")),
+    ("decoding", include_str!("cases/decoding.yaml")),
+    ("optional", include_str!("cases/optional.yaml")),
+    ("location", include_str!("cases/location.yaml")),
+];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -44,6 +48,15 @@ struct Step {
     secrets: BTreeMap<String, String>,
     #[serde(default)]
     parameters: BTreeMap<String, String>,
+    /// Secrets and parameters by Region, where that is not the one of the class.
+    #[serde(default)]
+    elsewhere: BTreeMap<String, Stored>,
+    /// Secrets that are scheduled for deletion before the mount.
+    #[serde(default)]
+    deleted: Vec<String>,
+    /// What the driver is told of as not there.
+    #[serde(default)]
+    absent: BTreeSet<String>,
     /// Content by path, other bytes than text as Rust escapes them.
     files: Option<BTreeMap<String, String>>,
     /// Those that are not 0644.
@@ -53,10 +66,19 @@ struct Step {
     error: Option<String>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    #[serde(default)]
+    secrets: BTreeMap<String, String>,
+    #[serde(default)]
+    parameters: BTreeMap<String, String>,
+}
+
 /// What a user sees of a mount.
 #[derive(Debug, PartialEq, Eq)]
 enum Seen {
-    Files { files: BTreeMap<String, (String, String)>, with_version: BTreeSet<String> },
+    Files { files: BTreeMap<String, (String, String)>, with_version: BTreeSet<String>, absent: BTreeSet<String> },
     Error(String),
 }
 
@@ -88,7 +110,7 @@ async fn check(case: &Case, writes: &World, answers: &World) {
         let written = writes.mount(&class, &volume).await.map(|answer| {
             let files = volume.files().expect("readable").into_iter();
             let files = files.map(|(path, file)| (path, (text(&file.content), format!("{:04o}", file.mode))));
-            Seen::Files { files: files.collect(), with_version: with_version(&answer) }
+            seen(files.collect(), &answer)
         });
         let answered = ask(answers, &class, &target).await;
         let (written, answered) = (settled(written), settled(answered));
@@ -98,11 +120,19 @@ async fn check(case: &Case, writes: &World, answers: &World) {
 }
 
 fn put(step: &Step, world: &World) {
-    for (name, value) in &step.secrets {
-        world.cloud.put_secret(REGION, name, value.as_str());
+    let of_class = [(REGION, &step.secrets, &step.parameters)].into_iter();
+    let elsewhere =
+        step.elsewhere.iter().map(|(region, stored)| (region.as_str(), &stored.secrets, &stored.parameters));
+    for (region, secrets, parameters) in of_class.chain(elsewhere) {
+        for (name, value) in secrets {
+            world.cloud.put_secret(region, name, value.as_str());
+        }
+        for (name, value) in parameters {
+            world.cloud.put_parameter(region, name, value, true);
+        }
     }
-    for (name, value) in &step.parameters {
-        world.cloud.put_parameter(REGION, name, value, true);
+    for name in &step.deleted {
+        world.cloud.delete_secret(REGION, name);
     }
 }
 
@@ -110,7 +140,7 @@ async fn ask(world: &World, class: &Class, target: &std::path::Path) -> Result<S
     let answer = world.driver.mount(&world.mount_of(class, target)).await?;
     let files = answer.files.iter();
     let files = files.map(|file| (file.path.clone(), (text(&file.contents), format!("{:04o}", file.mode))));
-    Ok(Seen::Files { files: files.collect(), with_version: with_version(&answer) })
+    Ok(seen(files.collect(), &answer))
 }
 
 fn settled(seen: Result<Seen, Status>) -> Seen {
@@ -119,12 +149,13 @@ fn settled(seen: Result<Seen, Status>) -> Seen {
 
 fn compare(step: &Step, seen: &Seen, place: &str) {
     match (seen, &step.files, &step.error) {
-        (Seen::Files { files, with_version }, Some(expected), None) => {
+        (Seen::Files { files, with_version, absent }, Some(expected), None) => {
             let mode = |path: &str| step.modes.get(path).map_or("0644", String::as_str).to_owned();
             let expected: BTreeMap<_, _> =
                 expected.iter().map(|(path, content)| (path.clone(), (content.clone(), mode(path)))).collect();
             assert_eq!(*files, expected, "{place}");
             assert_eq!(*with_version, files.keys().cloned().collect(), "{place}: what has a version");
+            assert_eq!(*absent, step.absent, "{place}: what is not there");
         }
         (Seen::Error(message), None, Some(expected)) => {
             let (beginning, rest) = expected.split_once('…').unwrap_or((expected, ""));
@@ -135,8 +166,12 @@ fn compare(step: &Step, seen: &Seen, place: &str) {
     }
 }
 
-fn with_version(answer: &MountResponse) -> BTreeSet<String> {
-    versions(answer).into_iter().map(|(id, version)| if version.is_empty() { format!("{id}?") } else { id }).collect()
+fn seen(files: BTreeMap<String, (String, String)>, answer: &MountResponse) -> Seen {
+    let (absent, there): (Vec<_>, Vec<_>) =
+        versions(answer).into_iter().partition(|(_, version)| version == secretmount::mount::ABSENT);
+    let ids = |versions: Vec<(String, String)>| versions.into_iter().map(|(id, _)| id).collect();
+    assert!(there.iter().all(|(_, version)| !version.is_empty()), "a version is empty");
+    Seen::Files { files, with_version: ids(there), absent: ids(absent) }
 }
 
 fn text(content: &[u8]) -> String {

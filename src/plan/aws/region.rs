@@ -11,6 +11,21 @@ impl Region {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The partition that ARNs of the Region begin with, as in AWS's endpoint rules.
+    /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html>
+    pub fn partition(&self) -> &'static str {
+        const PARTITIONS: [(&str, &str); 7] = [
+            ("cn-", "aws-cn"),
+            ("us-gov-", "aws-us-gov"),
+            ("us-iso-", "aws-iso"),
+            ("us-isob-", "aws-iso-b"),
+            ("eu-isoe-", "aws-iso-e"),
+            ("us-isof-", "aws-iso-f"),
+            ("eusc-", "aws-eusc"),
+        ];
+        PARTITIONS.iter().find(|(beginning, _)| self.0.starts_with(beginning)).map_or("aws", |(_, name)| name)
+    }
 }
 
 impl fmt::Display for Region {
@@ -69,6 +84,22 @@ mod tests {
             "eusc-de-east-1",
         ] {
             assert_eq!(region.parse::<Region>().expect(region).as_str(), region);
+        }
+    }
+
+    #[test]
+    fn a_region_is_in_a_partition() {
+        let partition = |region: &str| region.parse::<Region>().expect(region).partition();
+        for (region, expected) in [
+            ("eu-west-1", "aws"),
+            ("us-east-1", "aws"),
+            ("cn-north-1", "aws-cn"),
+            ("us-gov-east-1", "aws-us-gov"),
+            ("us-iso-west-1", "aws-iso"),
+            ("us-isob-east-1", "aws-iso-b"),
+            ("eusc-de-east-1", "aws-eusc"),
+        ] {
+            assert_eq!(partition(region), expected, "{region}");
         }
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::contents::{Manner, contents};
+use super::location::Location;
 use super::raw::{RawFailoverObject, RawObject};
 use super::reader::{Reader, given};
 use super::refresh::RefreshInterval;
@@ -16,10 +17,12 @@ pub struct Entry {
     pub position: usize,
     pub name: String,
     item: Item,
+    location: Location,
     /// Where it is read when the Region of the class fails.
     standby: Option<Stored>,
     pub files: Vec<PlannedFile>,
     expansion: Option<Expansion>,
+    is_optional: bool,
     refresh_interval: Option<Duration>,
 }
 
@@ -57,9 +60,11 @@ impl Entry {
         let choice =
             Choice { version: given(raw.object_version.take()), label: given(raw.object_version_label.take()) };
         let item = choice.of(service, &reader.name).map_err(|problem| reader.wrong(problem))?;
+        let location = Location::parse(&reader, raw.region.take(), raw.account_id.take())?;
         let alias = given(raw.object_alias.take());
         let failover = raw.failover_object.take().unwrap_or_default();
         let standby = reader.standby(failover, defaults.failover_region, service, &choice, alias.is_some())?;
+        let standby = standby.map(|standby| location.stored(standby.item, &standby.region));
 
         let uid = reader.owner("uid", raw.uid.take())?.or(defaults.owner.uid);
         let gid = reader.owner("gid", raw.gid.take())?.or(defaults.owner.gid);
@@ -68,6 +73,7 @@ impl Entry {
             owner: Owner { uid, gid },
             decoding: reader.word("decode", raw.decode.take())?.unwrap_or_default(),
         };
+        let is_optional = reader.flag("optional", raw.optional.take())?;
         let contents = contents(&mut reader, &mut raw, alias.as_deref(), manner)?;
         let refresh_interval = match given(raw.refresh_interval) {
             Some(written) => Some(reader.refresh_interval(&written)?),
@@ -76,26 +82,36 @@ impl Entry {
         let refresh_interval = refresh_interval.map(|interval| interval.of(item.is_pinned())).transpose();
         let refresh_interval = refresh_interval.map_err(|problem| reader.wrong(problem))?.flatten();
         let (files, expansion) = (contents.files, contents.expansion);
-        let entry = Self { position, name: reader.name, item, standby, files, expansion, refresh_interval };
+        let entry = Self {
+            position,
+            name: reader.name,
+            item,
+            location,
+            standby,
+            files,
+            expansion,
+            is_optional,
+            refresh_interval,
+        };
         Ok((entry, Written { alias, label: choice.label, jmes_aliases: contents.aliases }))
     }
 
-    /// The object as it is read in a Region.
-    pub fn in_region(&self, region: &Region) -> Result<Object<Stored>, SpecError> {
-        if let Some(arn) = Arn::parse(&self.name)
-            && arn.region != region.as_str()
-        {
+    /// The object as it is read where it says, or else in the Region of its class.
+    pub fn in_region(&self, of_class: &Region) -> Result<Object<Stored>, SpecError> {
+        let region = self.location.region.as_ref().unwrap_or(of_class);
+        if self.standby.as_ref().is_some_and(|standby| standby.region == *region) {
             let problem =
-                format!("is in {}, but the class reads from {region}; set `region: {}`", arn.region, arn.region);
+                format!("is in {region}, which is the failoverRegion as well; name another one, or remove it");
             return Err(SpecError::Object { object: self.name.clone(), position: self.position, problem });
         }
-        let address = Stored { region: region.clone(), item: self.item.clone() };
+        let address = self.location.stored(self.item.clone(), region);
         Ok(Object {
             position: self.position,
             address,
             standby: self.standby.clone(),
             files: self.files.clone(),
             expansion: self.expansion.clone(),
+            is_optional: self.is_optional,
             refresh_interval: self.refresh_interval,
         })
     }

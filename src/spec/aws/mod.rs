@@ -7,6 +7,7 @@ mod authentication;
 mod compare;
 mod contents;
 mod entry;
+mod location;
 mod ownership;
 mod raw;
 mod reader;
@@ -98,7 +99,7 @@ impl Class {
     /// The plan, with `default_region` where the class names none.
     ///
     /// # Errors
-    /// An ARN of another Region: the object would be asked for where it is not. A failover Region that is the first one.
+    /// A failover Region that is the first one.
     pub fn plan(&self, default_region: &Region) -> Result<SecretPlan<Stored>, SpecError> {
         let region = self.region.as_ref().unwrap_or(default_region);
         if self.failover_region.as_ref() == Some(region) {

@@ -161,10 +161,40 @@ fn the_type_may_come_from_the_arn_and_must_agree_with_it() {
 }
 
 #[test]
-fn an_arn_of_another_region_is_refused_with_what_to_write() {
-    let class = parse("- objectName: 'arn:aws:secretsmanager:us-east-1:111122223333:secret:a-AbCdEf'").expect("valid");
-    let error = class.plan(&region("eu-west-1")).expect_err("another Region");
-    assert!(error.to_string().contains("set `region: us-east-1`"), "{error}");
+fn an_object_is_read_where_it_or_its_arn_says_and_its_standby_in_the_failover_region() {
+    let arn = "arn:aws:secretsmanager:us-east-1:111122223333:secret:a-AbCdEf";
+    let secret = "objectName: shop/db, objectType: secretsmanager";
+    let parameter = "objectName: /shop/port, objectType: ssmparameter, objectVersion: 3";
+    let of_account = "accountId: '444455556666'";
+    for (object, address, standby) in [
+        (
+            format!("objectName: '{arn}', objectAlias: x"),
+            format!("secret {arn:?} in us-east-1"),
+            format!("secret {:?} in eu-central-1", arn.replace("us-east-1", "eu-central-1")),
+        ),
+        (
+            format!("{secret}, region: cn-north-1"),
+            "secret \"shop/db\" in cn-north-1".into(),
+            "secret \"shop/db\" in eu-central-1".into(),
+        ),
+        (
+            format!("{secret}, region: cn-north-1, {of_account}"),
+            "secret \"arn:aws-cn:secretsmanager:cn-north-1:444455556666:secret:shop/db\" in cn-north-1".into(),
+            "secret \"arn:aws:secretsmanager:eu-central-1:444455556666:secret:shop/db\" in eu-central-1".into(),
+        ),
+        (
+            format!("{parameter}, {of_account}"),
+            "parameter \"arn:aws:ssm:eu-west-1:444455556666:parameter/shop/port\" (version 3) in eu-west-1".into(),
+            "parameter \"arn:aws:ssm:eu-central-1:444455556666:parameter/shop/port\" (version 3) in eu-central-1"
+                .into(),
+        ),
+    ] {
+        let objects = format!("- {{{object}}}");
+        let class = parse_with(&[("objects", &objects), ("failoverRegion", "eu-central-1")]).expect(&object);
+        let plan = class.plan(&region("eu-west-1")).expect(&object);
+        let addresses: Vec<_> = plan.objects[0].addresses().map(ToString::to_string).collect();
+        assert_eq!(addresses, [address, standby], "{object}");
+    }
 }
 
 #[test]
