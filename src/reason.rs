@@ -90,7 +90,7 @@ reasons! {
         ServiceAccountNotFound;
     FailedPrecondition:
         TokenMissing RoleMissing PodIdentityMissing CredentialsMissing RegionUnknown TargetNotTmpfs TargetUnexpected KubernetesForbidden
-        ResponseTooLarge ChownForbidden MemoryLimit;
+        ResponseTooLarge ChownForbidden MemoryLimit ValueRejected;
     Internal:
         AwsThrottled AwsUnavailable AwsTimeout TlsFailed AgentUnavailable AgentThrottled KubernetesUnavailable KeysUnavailable WriteFailed NoSpace BudgetSpent
         CredentialsExpired TargetChanged AnswerMismatch ShuttingDown Internal;

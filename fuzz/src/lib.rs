@@ -17,6 +17,7 @@ use secretmount::mount::MountRequest;
 use secretmount::plan::aws::{Arn, Item, Parameter, Region, Revision, RoleArn, Secret, Stored};
 use secretmount::plan::{
     Content, Decoding, Expansion, FilePermission, Files, JmesPath, Object, Owner, PlannedFile, RelativePath,
+    Verification,
 };
 use secretmount::reason::{Explained as _, is_final};
 use secretmount::render::render;
@@ -334,6 +335,7 @@ fn pick(expression: JmesPath, document: &str) -> Option<String> {
         standby: None,
         files: vec![file],
         expansion: None,
+        verification: Verification::default(),
         is_optional: false,
         refresh_interval: None,
     };

@@ -13,7 +13,9 @@ mod jmespath;
 mod path;
 pub mod pattern;
 mod permission;
+mod regexp;
 mod translation;
+mod verification;
 
 pub use decoding::{Decoding, InvalidDecoding};
 pub use expansion::{Case, Expansion, InvalidCase};
@@ -21,7 +23,9 @@ pub use files::{File, FileLayout, Files, Owner};
 pub use jmespath::{InvalidJmesPath, JmesPath};
 pub use path::{InvalidPath, RelativePath, parent_and_child};
 pub use permission::{FilePermission, InvalidPermission};
+pub use regexp::{InvalidRegexp, Regexp};
 pub use translation::Translation;
+pub use verification::Verification;
 
 use std::fmt::{Debug, Display};
 use std::hash::Hash;
@@ -61,6 +65,8 @@ pub struct Object<A> {
     pub files: Vec<PlannedFile>,
     /// More files, which only the value itself names. Those of `files` replace them.
     pub expansion: Option<Expansion>,
+    /// What its value must be like.
+    pub verification: Verification,
     /// Whether the mount goes on without it where nothing is stored at its address.
     pub is_optional: bool,
     /// How old what was read may be before a refresh asks again, where the class says so.

@@ -3,6 +3,7 @@
 use super::decode::DecodeError;
 use super::evaluate::EvaluationError;
 use super::json::Document;
+use super::verify::Rejection;
 use super::{cut, hint};
 use crate::plan::{Address, InvalidPath};
 use crate::reason::{Explained, Reason};
@@ -26,6 +27,8 @@ pub enum RenderError {
     NothingExpanded { address: String, position: usize, hint: String },
     #[error("the jmesPath {expression:?} fails on {address} (object {position}, file {file:?}): {problem}")]
     Expression { expression: String, address: String, position: usize, file: String, problem: EvaluationError },
+    #[error("{address} (object {position}) is not what `verify` demands: {problem}. A volume keeps what it has")]
+    Rejected { address: String, position: usize, problem: Rejection },
     #[error("{address} (object {position}, file {file:?}) {problem}. Store it so, or correct `decode` in the class")]
     Decode { address: String, position: usize, file: String, problem: DecodeError },
     #[error(
@@ -66,6 +69,8 @@ impl Explained for RenderError {
                 Reason::InvalidJmesPath
             }
             Self::Decode { .. } => Reason::DecodeFailed,
+            Self::Rejected { problem: Rejection::TooMuch, .. } => Reason::LimitExceeded,
+            Self::Rejected { .. } => Reason::ValueRejected,
             Self::KeyAsFile { .. } => Reason::InvalidFileName,
             Self::SameFile { .. } | Self::FileIsDirectory { .. } => Reason::DuplicateFile,
             Self::TooManyKeys { .. }

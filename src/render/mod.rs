@@ -8,6 +8,7 @@ mod error;
 mod evaluate;
 mod expand;
 mod json;
+mod verify;
 
 pub use decode::decode;
 pub use error::RenderError;
@@ -20,6 +21,7 @@ use error::Of;
 use evaluate::{Budget, evaluate};
 use expand::expand;
 use json::Document;
+use verify::Checks;
 
 use crate::config::Limits;
 use crate::plan::{Address, Content, Decoding, File, Files, JmesPath, Object, PlannedFile};
@@ -50,8 +52,10 @@ pub fn render<A: Address>(objects: &[(&Object<A>, &Fetched<A>)], limits: &Limits
     let mut documents = Documents(HashMap::new());
     let mut budget = Budget::of_a_mount();
     let mut keys_left = limits.max_expanded_keys;
+    let mut checks = Checks::of_a_mount();
     for (object, Fetched { address, value }) in objects {
         let of = Of { address, position: object.position };
+        checks.verify(&object.verification, value, of, &mut documents)?;
         if let Some(expansion) = &object.expansion {
             for (path, content) in
                 expand(documents.of(value, of, "expandJson")?, expansion, of, &mut keys_left, limits)?

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::plan::{Case, Expansion, FilePermission, Object, Owner, Translation};
+use crate::plan::{Case, Expansion, FilePermission, Object, Owner, Translation, Verification};
 use crate::reason::{Explained as _, Reason};
 use crate::secrets::SecretValue;
 
@@ -51,6 +51,7 @@ fn pick_all(secret: &str, expressions: &[&str], max: usize) -> Result<Vec<String
         standby: None,
         files,
         expansion: None,
+        verification: Verification::default(),
         is_optional: false,
         refresh_interval: None,
     };
@@ -168,6 +169,7 @@ fn expand_all(secrets: &[&str], expansion: &Expansion, limits: &Limits) -> Resul
         standby: None,
         files: vec![],
         expansion: Some(expansion.clone()),
+        verification: Verification::default(),
         is_optional: false,
         refresh_interval: None,
     };
@@ -204,6 +206,31 @@ fn a14_expanded_keys_and_files_are_limited_over_the_whole_mount() {
         expand_all(&[r#"{"a": 1, "b": 2}"#, r#"{"c": 3}"#], &everything(), &exact).expect("fits").files.len(),
         3
     );
+}
+
+#[test]
+fn a12_what_the_expressions_of_a_mount_look_through_is_limited() {
+    let verify = |sizes: &[usize]| {
+        let object = |position| Object {
+            position,
+            address: Name(["", "shop/a", "shop/b"][position]),
+            standby: None,
+            files: vec![],
+            expansion: None,
+            verification: Verification { regexp: Some("b$".parse().expect("valid")), ..Verification::default() },
+            is_optional: false,
+            refresh_interval: None,
+        };
+        let objects: Vec<_> = (1..=sizes.len()).map(object).collect();
+        let value =
+            |size: &usize| SecretValue { content: format!("{}b", "a".repeat(size - 1)).into(), version: "v".into() };
+        let values = objects.iter().zip(sizes.iter().map(value));
+        let values: Vec<_> =
+            values.map(|(object, value)| Fetched { address: object.address.clone(), value: value.into() }).collect();
+        render(&objects.iter().zip(&values).collect::<Vec<_>>(), &Limits::DEFAULT).map(|rendered| rendered.files.len())
+    };
+    assert_eq!(verify(&[64 * 1024]), Ok(0));
+    assert_eq!(verify(&[40 * 1024, 40 * 1024]).expect_err("too much").reason(), Reason::LimitExceeded);
 }
 
 proptest! {

@@ -463,6 +463,7 @@ mod tests {
             standby: standby.clone(),
             files: vec![],
             expansion: None,
+            verification: Default::default(),
             is_optional: false,
             refresh_interval: None,
         };

@@ -21,11 +21,12 @@ use tonic::Status;
 
 use support::{REGION, World, class, needs_mounts, versions};
 
-const CASES: [(&str, &str); 4] = [
+const CASES: [(&str, &str); 5] = [
     ("extraction", include_str!("cases/extraction.yaml")),
     ("decoding", include_str!("cases/decoding.yaml")),
     ("optional", include_str!("cases/optional.yaml")),
     ("location", include_str!("cases/location.yaml")),
+    ("verification", include_str!("cases/verification.yaml")),
 ];
 
 #[derive(Deserialize)]

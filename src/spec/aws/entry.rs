@@ -7,8 +7,9 @@ use super::location::Location;
 use super::raw::{RawFailoverObject, RawObject};
 use super::reader::{Reader, given};
 use super::refresh::RefreshInterval;
+use super::verification;
 use crate::plan::aws::{Arn, Item, Parameter, Region, Revision, Secret, Stored};
-use crate::plan::{Expansion, FilePermission, Object, Owner, PlannedFile, Translation};
+use crate::plan::{Expansion, FilePermission, Object, Owner, PlannedFile, Translation, Verification};
 use crate::spec::SpecError;
 
 /// One object, with everything but the Region it is read in.
@@ -22,6 +23,7 @@ pub struct Entry {
     standby: Option<Stored>,
     pub files: Vec<PlannedFile>,
     expansion: Option<Expansion>,
+    verification: Verification,
     is_optional: bool,
     refresh_interval: Option<Duration>,
 }
@@ -74,6 +76,7 @@ impl Entry {
             decoding: reader.word("decode", raw.decode.take())?.unwrap_or_default(),
         };
         let is_optional = reader.flag("optional", raw.optional.take())?;
+        let verification = verification::parse(&mut reader, raw.verify.take())?;
         let contents = contents(&mut reader, &mut raw, alias.as_deref(), manner)?;
         let refresh_interval = match given(raw.refresh_interval) {
             Some(written) => Some(reader.refresh_interval(&written)?),
@@ -90,6 +93,7 @@ impl Entry {
             standby,
             files,
             expansion,
+            verification,
             is_optional,
             refresh_interval,
         };
@@ -111,6 +115,7 @@ impl Entry {
             standby: self.standby.clone(),
             files: self.files.clone(),
             expansion: self.expansion.clone(),
+            verification: self.verification.clone(),
             is_optional: self.is_optional,
             refresh_interval: self.refresh_interval,
         })

@@ -13,6 +13,7 @@ mod raw;
 mod reader;
 mod refresh;
 mod translation;
+mod verification;
 
 use entry::{Defaults, Entry};
 use ownership::id;

@@ -22,6 +22,7 @@ pub struct RawObject {
     pub extract_only: Option<String>,
     pub decode: Option<String>,
     pub optional: Option<String>,
+    pub verify: Option<RawVerify>,
     pub region: Option<String>,
     pub account_id: Option<String>,
     pub failover_object: Option<RawFailoverObject>,
@@ -67,6 +68,16 @@ pub struct RawSelection {
     pub unknown_keys: Vec<String>,
 }
 
+/// What a value must be like.
+#[derive(Debug, Default)]
+pub struct RawVerify {
+    pub not_empty: Option<String>,
+    pub json: Option<String>,
+    pub keys: Option<Vec<String>>,
+    pub regexp: Option<String>,
+    pub unknown_keys: Vec<String>,
+}
+
 /// One entry of `assumeRoles`.
 #[derive(Debug, Default)]
 pub struct RawHop {
@@ -103,6 +114,7 @@ impl ReadKeys for RawObject {
             "expandjson" => self.expand_json = map.next_value()?,
             "region" => self.region = map.next_value()?,
             "accountid" => self.account_id = map.next_value()?,
+            "verify" => self.verify = map.next_value()?,
             "optional" => self.optional = map.next_value()?,
             "extractonly" => self.extract_only = map.next_value()?,
             "decode" => self.decode = map.next_value()?,
@@ -167,6 +179,25 @@ impl ReadKeys for RawSelection {
             "exclude" => self.exclude = map.next_value()?,
             "prefix" => self.prefix = map.next_value()?,
             "case" => self.case = map.next_value()?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn unknown(&mut self, key: String) {
+        self.unknown_keys.push(key);
+    }
+}
+
+impl ReadKeys for RawVerify {
+    const EXPECTED: &'static str = "a map with notEmpty, json, keys or regexp";
+
+    fn read_key<'de, M: MapAccess<'de>>(&mut self, key: &str, map: &mut M) -> Result<bool, M::Error> {
+        match key {
+            "notempty" => self.not_empty = map.next_value()?,
+            "json" => self.json = map.next_value()?,
+            "keys" => self.keys = map.next_value()?,
+            "regexp" => self.regexp = map.next_value()?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -257,4 +288,4 @@ macro_rules! read_in_any_case {
     };
 }
 
-read_in_any_case!(RawObject RawFailoverObject RawJmesPath RawHop);
+read_in_any_case!(RawObject RawFailoverObject RawJmesPath RawVerify RawHop);
