@@ -81,7 +81,7 @@ macro_rules! reasons {
 reasons! {
     InvalidArgument:
         InvalidRequest InvalidParameter InvalidObjects InvalidFileName DuplicateFile InvalidJmesPath
-        ConflictingSettings LimitExceeded NotJson DecodeFailed;
+        InvalidTemplate ConflictingSettings LimitExceeded NotJson DecodeFailed;
     Unauthenticated: TokenInvalid TokenExpired TokenMismatch;
     PermissionDenied:
         AssumeRoleDenied SecretAccessDenied DecryptDenied NamespaceNotAllowed RoleNotAllowed RegionNotAllowed

@@ -18,7 +18,7 @@ use failing::{Failing, Remembered};
 use crate::clock::{Freshness, Instant};
 use crate::config::Limits;
 use crate::identity::{Identity, IdentityError};
-use crate::plan::{FileLayout, Files, Object, SecretPlan};
+use crate::plan::{FileLayout, Files, SecretPlan};
 use crate::provider::Provider;
 use crate::reason::{Explained, Explanation, Reason, chain};
 use crate::render::{RenderError, render};
@@ -204,7 +204,7 @@ impl<P: Provider> Mounter<P> {
             }
         }
         record.enter(Stage::Render);
-        let rendered = render(&there, &self.limits)?;
+        let rendered = render(&there, &plan.templates, &self.limits)?;
         record.warnings(&rendered.warnings);
         Ok(Content { files: rendered.files, absent })
     }
@@ -221,9 +221,7 @@ struct Content {
 fn leave_to_driver<A>(plan: &SecretPlan<A>) -> Result<(), MountError> {
     let problem = match plan.layout {
         FileLayout::Files => "fileLayout: files",
-        FileLayout::Atomic if plan.objects.iter().flat_map(Object::owners).any(|owner| !owner.is_ours()) => {
-            "uid or gid"
-        }
+        FileLayout::Atomic if plan.owners().any(|owner| !owner.is_ours()) => "uid or gid",
         FileLayout::Atomic => return Ok(()),
     };
     Err(MountError::DriverWrites { problem })

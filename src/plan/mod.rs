@@ -14,6 +14,7 @@ mod path;
 pub mod pattern;
 mod permission;
 mod regexp;
+mod template;
 mod translation;
 mod verification;
 
@@ -24,6 +25,7 @@ pub use jmespath::{InvalidJmesPath, JmesPath};
 pub use path::{InvalidPath, RelativePath, parent_and_child};
 pub use permission::{FilePermission, InvalidPermission};
 pub use regexp::{InvalidRegexp, Regexp};
+pub use template::{Format, InvalidFormat, Template};
 pub use translation::Translation;
 pub use verification::Verification;
 
@@ -48,9 +50,19 @@ pub trait Address: Clone + Eq + Hash + Debug + Display + Send + Sync + 'static {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretPlan<A> {
     pub objects: Vec<Object<A>>,
+    /// More files, which are made of those of the objects.
+    pub templates: Vec<Template>,
     pub layout: FileLayout,
     /// What is wrong with the class without stopping the mount, each a sentence for its author.
     pub warnings: Vec<String>,
+}
+
+impl<A> SecretPlan<A> {
+    /// Whom its files belong to.
+    pub fn owners(&self) -> impl Iterator<Item = Owner> {
+        let of_objects = self.objects.iter().flat_map(Object::owners);
+        of_objects.chain(self.templates.iter().map(|template| template.owner))
+    }
 }
 
 /// One entry of a class: a secret and the files it becomes.
@@ -67,6 +79,8 @@ pub struct Object<A> {
     pub expansion: Option<Expansion>,
     /// What its value must be like.
     pub verification: Verification,
+    /// Whether its files are only for the templates, and not written themselves.
+    pub is_for_templates: bool,
     /// Whether the mount goes on without it where nothing is stored at its address.
     pub is_optional: bool,
     /// How old what was read may be before a refresh asks again, where the class says so.
@@ -90,8 +104,7 @@ impl<A> Object<A> {
         }
     }
 
-    /// Whom its files belong to.
-    pub fn owners(&self) -> impl Iterator<Item = Owner> {
+    fn owners(&self) -> impl Iterator<Item = Owner> {
         self.files.iter().map(|file| file.owner).chain(self.expansion.as_ref().map(|expansion| expansion.owner))
     }
 }

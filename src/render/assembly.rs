@@ -1,11 +1,12 @@
 //! Files come together, and are held against each other where only the values name them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::error::RenderError;
+use super::template::fill;
 use super::{Rendered, cut};
 use crate::config::Limits;
-use crate::plan::{File, Files, RelativePath, parent_and_child};
+use crate::plan::{File, Files, RelativePath, Template, parent_and_child};
 
 /// The files so far.
 pub struct Assembly<'a> {
@@ -13,6 +14,8 @@ pub struct Assembly<'a> {
     files: Files,
     /// Where each file comes from. `None` where the plan names all files: then whoever read the class has compared them.
     origins: Option<HashMap<RelativePath, Origin>>,
+    /// Those that are not written themselves.
+    for_templates: BTreeSet<RelativePath>,
     warnings: Vec<String>,
 }
 
@@ -23,12 +26,20 @@ pub struct Origin {
     pub position: usize,
     /// Whether a value names it, and not the plan.
     pub is_expanded: bool,
+    /// Whether it is only for templates.
+    pub is_for_templates: bool,
 }
 
 impl<'a> Assembly<'a> {
     /// `has_expansion` says whether values name some of the files.
     pub fn new(has_expansion: bool, limits: &'a Limits) -> Self {
-        Self { limits, files: Files::new(), origins: has_expansion.then(HashMap::new), warnings: Vec::new() }
+        Self {
+            limits,
+            files: Files::new(),
+            origins: has_expansion.then(HashMap::new),
+            for_templates: BTreeSet::new(),
+            warnings: Vec::new(),
+        }
     }
 
     /// Puts a file in the place of an earlier one of the same path, which within an object is meant.
@@ -42,13 +53,29 @@ impl<'a> Assembly<'a> {
             self.warnings
                 .push(format!("the file {path:?} of object {earlier} is replaced by that of object {position}"));
         }
+        match origin.is_for_templates {
+            true => drop(self.for_templates.insert(path.clone())),
+            false => drop(self.for_templates.remove(&path)),
+        }
         self.files.insert(path, file);
     }
 
+    /// The files that are written: those of templates too, and without those that are only for them.
+    ///
     /// # Errors
-    /// What all files are too many or too large for, and a file that another one would need as its directory.
-    pub fn finish(self) -> Result<Rendered, RenderError> {
-        let Self { limits, files, origins, warnings } = self;
+    /// What a template cannot be filled for, what all files are too many or too large for, and a file that another one would need as its directory.
+    pub fn finish(self, templates: &[Template]) -> Result<Rendered, RenderError> {
+        let Self { limits, mut files, origins, for_templates, warnings } = self;
+        let filled: Vec<File> = templates
+            .iter()
+            .map(|template| fill(template, &files, limits.max_value_bytes))
+            .collect::<Result<_, _>>()?;
+        files.retain(|path, _| !for_templates.contains(path));
+        for (template, file) in templates.iter().zip(filled) {
+            if files.insert(template.path.clone(), file).is_some() {
+                return Err(RenderError::TemplateReplaces { path: cut(template.path.as_str()) });
+            }
+        }
         if origins.is_some() {
             let (count, limit) = (files.len(), limits.max_files);
             if count > limit {

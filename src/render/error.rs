@@ -2,10 +2,11 @@
 
 use super::decode::DecodeError;
 use super::evaluate::EvaluationError;
+use super::formats::Unwritable;
 use super::json::Document;
 use super::verify::Rejection;
 use super::{cut, hint};
-use crate::plan::{Address, InvalidPath};
+use crate::plan::{Address, Format, InvalidPath};
 use crate::reason::{Explained, Reason};
 
 /// Why a value cannot become its files.
@@ -27,6 +28,10 @@ pub enum RenderError {
     NothingExpanded { address: String, position: usize, hint: String },
     #[error("the jmesPath {expression:?} fails on {address} (object {position}, file {file:?}): {problem}")]
     Expression { expression: String, address: String, position: usize, file: String, problem: EvaluationError },
+    #[error("the file {path:?} of `templates` is also one of an object. Set another `path`")]
+    TemplateReplaces { path: String },
+    #[error("the file {path:?} cannot be written as {format}: {problem}")]
+    Template { path: String, format: Format, problem: Unwritable },
     #[error("{address} (object {position}) is not what `verify` demands: {problem}. A volume keeps what it has")]
     Rejected { address: String, position: usize, problem: Rejection },
     #[error("{address} (object {position}, file {file:?}) {problem}. Store it so, or correct `decode` in the class")]
@@ -68,11 +73,15 @@ impl Explained for RenderError {
             Self::Expression { problem: EvaluationError::Function | EvaluationError::Slice, .. } => {
                 Reason::InvalidJmesPath
             }
+            Self::Template { problem: Unwritable::TooLarge, .. } => Reason::LimitExceeded,
+            Self::Template { .. } => Reason::InvalidTemplate,
             Self::Decode { .. } => Reason::DecodeFailed,
             Self::Rejected { problem: Rejection::TooMuch, .. } => Reason::LimitExceeded,
             Self::Rejected { .. } => Reason::ValueRejected,
             Self::KeyAsFile { .. } => Reason::InvalidFileName,
-            Self::SameFile { .. } | Self::FileIsDirectory { .. } => Reason::DuplicateFile,
+            Self::SameFile { .. } | Self::FileIsDirectory { .. } | Self::TemplateReplaces { .. } => {
+                Reason::DuplicateFile
+            }
             Self::TooManyKeys { .. }
             | Self::TooManyFiles { .. }
             | Self::FileTooLarge { .. }

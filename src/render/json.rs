@@ -9,8 +9,8 @@ use std::fmt;
 
 use jmespath::{Rcvar, Variable};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use zeroize::Zeroize as _;
 
+use super::bounded::Bounded;
 use crate::sensitive::SecretBytes;
 
 pub struct Document {
@@ -57,12 +57,12 @@ impl Document {
     /// A node as the content of a file: text as it is, numbers and booleans in their spelling, the rest as compact JSON.
     /// `None` where that has more than `limit` bytes.
     pub fn text_of(&self, node: &Rcvar, limit: usize) -> Option<SecretBytes> {
-        let mut out = Bounded { text: String::new(), limit };
+        let mut out = Bounded::new(limit);
         match &**node {
             Variable::String(text) => out.push(text)?,
             _ => self.write(node, &mut out)?,
         }
-        Some(SecretBytes::from(std::mem::take(&mut out.text)))
+        Some(out.into())
     }
 
     fn write(&self, node: &Rcvar, out: &mut Bounded) -> Option<()> {
@@ -112,35 +112,6 @@ pub fn plain(number: &serde_json::Number) -> String {
     match text.split_once('e') {
         Some((digits, exponent)) if !exponent.starts_with('-') => format!("{digits}e+{exponent}"),
         _ => text,
-    }
-}
-
-/// Text that stops growing at a limit: an expression can repeat parts of a document many times over.
-struct Bounded {
-    text: String,
-    limit: usize,
-}
-
-impl Bounded {
-    fn push(&mut self, part: &str) -> Option<()> {
-        if self.text.len().saturating_add(part.len()) > self.limit {
-            return None;
-        }
-        self.text.push_str(part);
-        Some(())
-    }
-
-    fn push_quoted(&mut self, text: &str) -> Option<()> {
-        let mut quoted = serde_json::Value::String(text.to_owned()).to_string();
-        let pushed = self.push(&quoted);
-        quoted.zeroize();
-        pushed
-    }
-}
-
-impl Drop for Bounded {
-    fn drop(&mut self) {
-        self.text.zeroize();
     }
 }
 

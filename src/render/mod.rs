@@ -3,11 +3,14 @@
 //! Not here: which parts (`plan`), where files go (`volume`). Values are data: nothing in them is ever interpreted twice.
 
 mod assembly;
+mod bounded;
 mod decode;
 mod error;
 mod evaluate;
 mod expand;
+mod formats;
 mod json;
+mod template;
 mod verify;
 
 pub use decode::decode;
@@ -24,7 +27,7 @@ use json::Document;
 use verify::Checks;
 
 use crate::config::Limits;
-use crate::plan::{Address, Content, Decoding, File, Files, JmesPath, Object, PlannedFile};
+use crate::plan::{Address, Content, Decoding, File, Files, JmesPath, Object, PlannedFile, Template};
 use crate::secrets::{Fetched, SecretValue};
 use crate::sensitive::SecretBytes;
 
@@ -42,11 +45,16 @@ pub struct Rendered {
     pub warnings: Vec<String>,
 }
 
-/// Makes the files of objects from their values. A later file replaces an earlier one of the same path.
+/// Makes the files of objects from their values, and those of templates from these. A later file replaces an earlier one of
+/// the same path.
 ///
 /// # Errors
 /// The first file that cannot be made, or whatever goes over a limit; no file is made then.
-pub fn render<A: Address>(objects: &[(&Object<A>, &Fetched<A>)], limits: &Limits) -> Result<Rendered, RenderError> {
+pub fn render<A: Address>(
+    objects: &[(&Object<A>, &Fetched<A>)],
+    templates: &[Template],
+    limits: &Limits,
+) -> Result<Rendered, RenderError> {
     let has_expansion = objects.iter().any(|(object, _)| object.expansion.is_some());
     let mut assembly = Assembly::new(has_expansion, limits);
     let mut documents = Documents(HashMap::new());
@@ -63,7 +71,7 @@ pub fn render<A: Address>(objects: &[(&Object<A>, &Fetched<A>)], limits: &Limits
                 let content = decoded(content, expansion.decoding, path.as_str(), of)?;
                 let version = value.version.clone();
                 let file = File { permission: expansion.permission, owner: expansion.owner, content, version };
-                assembly.add(Origin { position: object.position, is_expanded: true }, path, file);
+                assembly.add(origin(object, true), path, file);
             }
         }
         for planned in &object.files {
@@ -82,10 +90,14 @@ pub fn render<A: Address>(objects: &[(&Object<A>, &Fetched<A>)], limits: &Limits
             };
             let content = decoded(content, planned.decoding, path.as_str(), of)?;
             let file = File { permission: *permission, owner: *owner, content, version: value.version.clone() };
-            assembly.add(Origin { position: object.position, is_expanded: false }, path.clone(), file);
+            assembly.add(origin(object, false), path.clone(), file);
         }
     }
-    assembly.finish()
+    assembly.finish(templates)
+}
+
+fn origin<A>(object: &Object<A>, is_expanded: bool) -> Origin {
+    Origin { position: object.position, is_expanded, is_for_templates: object.is_for_templates }
 }
 
 /// The JSON of each value, parsed when it is first needed, which errors name.

@@ -52,12 +52,13 @@ fn pick_all(secret: &str, expressions: &[&str], max: usize) -> Result<Vec<String
         files,
         expansion: None,
         verification: Verification::default(),
+        is_for_templates: false,
         is_optional: false,
         refresh_interval: None,
     };
     let value = SecretValue { content: SecretBytes::from(secret.to_owned()), version: "v1".into() };
     let limits = Limits { max_value_bytes: max, max_mount_bytes: max, ..Limits::DEFAULT };
-    let rendered = render(&[(&object, &Fetched { address: Name("shop/db"), value: value.into() })], &limits)?;
+    let rendered = render(&[(&object, &Fetched { address: Name("shop/db"), value: value.into() })], &[], &limits)?;
     Ok(rendered
         .files
         .into_values()
@@ -170,6 +171,7 @@ fn expand_all(secrets: &[&str], expansion: &Expansion, limits: &Limits) -> Resul
         files: vec![],
         expansion: Some(expansion.clone()),
         verification: Verification::default(),
+        is_for_templates: false,
         is_optional: false,
         refresh_interval: None,
     };
@@ -177,7 +179,7 @@ fn expand_all(secrets: &[&str], expansion: &Expansion, limits: &Limits) -> Resul
     let value = |secret: &&str| SecretValue { content: SecretBytes::from((*secret).to_owned()), version: "v1".into() };
     let values = objects.iter().map(|object| object.address.clone()).zip(secrets.iter().map(value));
     let values: Vec<_> = values.map(|(address, value)| Fetched { address, value: value.into() }).collect();
-    render(&objects.iter().zip(&values).collect::<Vec<_>>(), limits)
+    render(&objects.iter().zip(&values).collect::<Vec<_>>(), &[], limits)
 }
 
 #[test]
@@ -218,6 +220,7 @@ fn a12_what_the_expressions_of_a_mount_look_through_is_limited() {
             files: vec![],
             expansion: None,
             verification: Verification { regexp: Some("b$".parse().expect("valid")), ..Verification::default() },
+            is_for_templates: false,
             is_optional: false,
             refresh_interval: None,
         };
@@ -227,7 +230,8 @@ fn a12_what_the_expressions_of_a_mount_look_through_is_limited() {
         let values = objects.iter().zip(sizes.iter().map(value));
         let values: Vec<_> =
             values.map(|(object, value)| Fetched { address: object.address.clone(), value: value.into() }).collect();
-        render(&objects.iter().zip(&values).collect::<Vec<_>>(), &Limits::DEFAULT).map(|rendered| rendered.files.len())
+        render(&objects.iter().zip(&values).collect::<Vec<_>>(), &[], &Limits::DEFAULT)
+            .map(|rendered| rendered.files.len())
     };
     assert_eq!(verify(&[64 * 1024]), Ok(0));
     assert_eq!(verify(&[40 * 1024, 40 * 1024]).expect_err("too much").reason(), Reason::LimitExceeded);

@@ -464,11 +464,13 @@ mod tests {
             files: vec![],
             expansion: None,
             verification: Default::default(),
+            is_for_templates: false,
             is_optional: false,
             refresh_interval: None,
         };
         SecretPlan {
             objects: addresses.iter().zip(1..).map(object).collect(),
+            templates: vec![],
             layout: Default::default(),
             warnings: vec![],
         }

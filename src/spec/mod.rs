@@ -39,6 +39,12 @@ pub enum SpecError {
     AssumeRoles { problem: String },
     #[error("hop {number} of assumeRoles {problem}")]
     Hop { number: usize, problem: String },
+    #[error("`templates` {problem}")]
+    Templates { problem: String },
+    #[error("file {number} of templates {problem}")]
+    Template { number: usize, problem: String },
+    #[error("file {number} of templates {problem}")]
+    TemplatePath { number: usize, problem: String },
     #[error("object {position} is empty; remove the dash, or write an objectName")]
     EmptyObject { position: usize },
     #[error("object {position} has no objectName")]
@@ -72,9 +78,13 @@ impl Explained for SpecError {
             | Self::Hop { .. }
             | Self::Object { .. }
             | Self::Permission { .. } => Reason::InvalidParameter,
+            Self::Templates { .. } | Self::Template { .. } => Reason::InvalidTemplate,
             Self::FileName { .. } => Reason::InvalidFileName,
             Self::JmesPath { .. } => Reason::InvalidJmesPath,
-            Self::Duplicate { .. } | Self::AliasTwice { .. } | Self::FileIsDirectory { .. } => Reason::DuplicateFile,
+            Self::Duplicate { .. }
+            | Self::AliasTwice { .. }
+            | Self::FileIsDirectory { .. }
+            | Self::TemplatePath { .. } => Reason::DuplicateFile,
         }
     }
 }

@@ -21,11 +21,12 @@ use tonic::Status;
 
 use support::{REGION, World, class, needs_mounts, versions};
 
-const CASES: [(&str, &str); 5] = [
+const CASES: [(&str, &str); 6] = [
     ("extraction", include_str!("cases/extraction.yaml")),
     ("decoding", include_str!("cases/decoding.yaml")),
     ("optional", include_str!("cases/optional.yaml")),
     ("location", include_str!("cases/location.yaml")),
+    ("templates", include_str!("cases/templates.yaml")),
     ("verification", include_str!("cases/verification.yaml")),
 ];
 
@@ -204,4 +205,28 @@ fn parameters(value: &Value) -> Option<Parameters> {
         return Some(map.iter().map(|(name, value)| (name.clone(), text(value))).collect());
     }
     map.values().find_map(parameters)
+}
+
+/// Writes into `FORMATS_DIR`, as `NUMBER.FORMAT`, what becomes of each of the secrets in its `secrets.json`, unless it is refused.
+#[tokio::test]
+#[ignore = "tests/real/formats runs it, and reads what it writes"]
+async fn what_templates_write_for_other_readers() {
+    let directory = std::path::PathBuf::from(std::env::var_os("FORMATS_DIR").expect("FORMATS_DIR is set"));
+    let secrets = std::fs::read(directory.join("secrets.json")).expect("made before");
+    let secrets: Vec<BTreeMap<String, String>> = serde_json::from_slice(&secrets).expect("a list of maps");
+    let world = World::driver_writes().await;
+    let objects = "[{objectName: shop/made-up, objectType: secretsmanager, extractOnly: true, expandJson: true, templateOnly: true}]";
+    for (number, secret) in secrets.iter().enumerate() {
+        world.cloud.put_secret(REGION, "shop/made-up", serde_json::to_string(secret).expect("JSON"));
+        for format in ["dotenv", "json", "properties", "toml", "yaml"] {
+            let class = class(objects).with("templates", &format!("[{{path: made, format: {format}}}]"));
+            match world.ask(&class).await {
+                Ok(answer) => {
+                    let [file] = answer.files.as_slice() else { panic!("{} files", answer.files.len()) };
+                    std::fs::write(directory.join(format!("{number}.{format}")), &file.contents).expect("written");
+                }
+                Err(refused) => assert!(refused.message().starts_with("InvalidTemplate: "), "{refused}"),
+            }
+        }
+    }
 }

@@ -25,6 +25,7 @@ pub struct Entry {
     expansion: Option<Expansion>,
     verification: Verification,
     is_optional: bool,
+    pub is_for_templates: bool,
     refresh_interval: Option<Duration>,
 }
 
@@ -75,6 +76,7 @@ impl Entry {
             owner: Owner { uid, gid },
             decoding: reader.word("decode", raw.decode.take())?.unwrap_or_default(),
         };
+        let is_for_templates = reader.flag("templateOnly", raw.template_only.take())?;
         let is_optional = reader.flag("optional", raw.optional.take())?;
         let verification = verification::parse(&mut reader, raw.verify.take())?;
         let contents = contents(&mut reader, &mut raw, alias.as_deref(), manner)?;
@@ -95,6 +97,7 @@ impl Entry {
             expansion,
             verification,
             is_optional,
+            is_for_templates,
             refresh_interval,
         };
         Ok((entry, Written { alias, label: choice.label, jmes_aliases: contents.aliases }))
@@ -117,6 +120,7 @@ impl Entry {
             expansion: self.expansion.clone(),
             verification: self.verification.clone(),
             is_optional: self.is_optional,
+            is_for_templates: self.is_for_templates,
             refresh_interval: self.refresh_interval,
         })
     }

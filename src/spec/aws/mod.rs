@@ -12,6 +12,7 @@ mod ownership;
 mod raw;
 mod reader;
 mod refresh;
+mod templates;
 mod translation;
 mod verification;
 
@@ -23,7 +24,7 @@ use refresh::RefreshInterval;
 use super::{Parameters, SpecError, yaml};
 use crate::config::Limits;
 use crate::plan::aws::{Authentication, InvalidRegion, Region, Stored};
-use crate::plan::{FileLayout, FilePermission, InvalidPermission, Owner, SecretPlan};
+use crate::plan::{FileLayout, FilePermission, InvalidPermission, Owner, SecretPlan, Template};
 
 /// Most characters of a text that is refused, perhaps for its length, that its error shows.
 const SHOWN: usize = 100;
@@ -35,6 +36,7 @@ pub struct Class {
     region: Option<Region>,
     failover_region: Option<Region>,
     objects: Vec<Entry>,
+    templates: Vec<Template>,
     layout: FileLayout,
     warnings: Vec<String>,
 }
@@ -61,6 +63,8 @@ impl Class {
         let permission = self::permission(parameters, &mut warnings)?.unwrap_or(default_permission);
         let owner = Owner { uid: owner(parameters, "uid")?, gid: owner(parameters, "gid")? };
 
+        let templates = templates::parse(parameters, permission, owner, &mut warnings)?;
+
         let objects = raw_objects(parameters, limits)?
             .into_iter()
             .zip(1..)
@@ -76,7 +80,8 @@ impl Class {
                 Entry::parse(raw, position, defaults, &mut warnings)
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let files: usize = objects.iter().map(|(entry, _)| entry.files.len()).sum();
+        let files: usize =
+            objects.iter().map(|(entry, _)| entry.files.len()).sum::<usize>().saturating_add(templates.len());
         if files > limits.max_files {
             let (size, limit) = (files, limits.max_files);
             return Err(SpecError::Limit { size, unit: "files", limit, flag: "max-files" });
@@ -84,7 +89,8 @@ impl Class {
         compare::refuse_equal_objects(&objects)?;
         let objects: Vec<Entry> = objects.into_iter().map(|(entry, _)| entry).collect();
         warnings.extend(compare::compare_paths(&objects)?);
-        Ok(Self { authentication, region, failover_region, objects, layout, warnings })
+        templates::compare(&objects, &templates)?;
+        Ok(Self { authentication, region, failover_region, objects, templates, layout, warnings })
     }
 
     /// Region that the class names for all its objects.
@@ -111,7 +117,8 @@ impl Class {
             });
         }
         let objects = self.objects.iter().map(|entry| entry.in_region(region)).collect::<Result<_, _>>()?;
-        Ok(SecretPlan { objects, layout: self.layout, warnings: self.warnings.clone() })
+        let (templates, warnings) = (self.templates.clone(), self.warnings.clone());
+        Ok(SecretPlan { objects, templates, layout: self.layout, warnings })
     }
 }
 
@@ -162,7 +169,7 @@ fn owner(parameters: &Parameters, name: &'static str) -> Result<Option<u32>, Spe
 
 fn unknown_parameters(parameters: &Parameters) -> Vec<String> {
     /// The last is no parameter of a class, but stands among them: the class's name, which the driver adds.
-    const KNOWN: [&str; 15] = [
+    const KNOWN: [&str; 16] = [
         "objects",
         "region",
         "failoverRegion",
@@ -172,6 +179,7 @@ fn unknown_parameters(parameters: &Parameters) -> Vec<String> {
         "auth",
         "roleArn",
         "assumeRoles",
+        "templates",
         "refreshInterval",
         "fileLayout",
         "filePermission",

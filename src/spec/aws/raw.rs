@@ -22,6 +22,7 @@ pub struct RawObject {
     pub extract_only: Option<String>,
     pub decode: Option<String>,
     pub optional: Option<String>,
+    pub template_only: Option<String>,
     pub verify: Option<RawVerify>,
     pub region: Option<String>,
     pub account_id: Option<String>,
@@ -78,6 +79,18 @@ pub struct RawVerify {
     pub unknown_keys: Vec<String>,
 }
 
+/// One entry of `templates`.
+#[derive(Debug, Default)]
+pub struct RawTemplate {
+    pub path: Option<String>,
+    pub format: Option<String>,
+    pub files: Option<Vec<String>>,
+    pub file_permission: Option<String>,
+    pub uid: Option<String>,
+    pub gid: Option<String>,
+    pub unknown_keys: Vec<String>,
+}
+
 /// One entry of `assumeRoles`.
 #[derive(Debug, Default)]
 pub struct RawHop {
@@ -115,6 +128,7 @@ impl ReadKeys for RawObject {
             "region" => self.region = map.next_value()?,
             "accountid" => self.account_id = map.next_value()?,
             "verify" => self.verify = map.next_value()?,
+            "templateonly" => self.template_only = map.next_value()?,
             "optional" => self.optional = map.next_value()?,
             "extractonly" => self.extract_only = map.next_value()?,
             "decode" => self.decode = map.next_value()?,
@@ -208,6 +222,27 @@ impl ReadKeys for RawVerify {
     }
 }
 
+impl ReadKeys for RawTemplate {
+    const EXPECTED: &'static str = "an entry with path and format";
+
+    fn read_key<'de, M: MapAccess<'de>>(&mut self, key: &str, map: &mut M) -> Result<bool, M::Error> {
+        match key {
+            "path" => self.path = map.next_value()?,
+            "format" => self.format = map.next_value()?,
+            "files" => self.files = map.next_value()?,
+            "filepermission" => self.file_permission = map.next_value()?,
+            "uid" => self.uid = map.next_value()?,
+            "gid" => self.gid = map.next_value()?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn unknown(&mut self, key: String) {
+        self.unknown_keys.push(key);
+    }
+}
+
 impl ReadKeys for RawHop {
     const EXPECTED: &'static str = "an entry with roleArn";
 
@@ -288,4 +323,4 @@ macro_rules! read_in_any_case {
     };
 }
 
-read_in_any_case!(RawObject RawFailoverObject RawJmesPath RawVerify RawHop);
+read_in_any_case!(RawObject RawFailoverObject RawJmesPath RawVerify RawTemplate RawHop);
