@@ -24,7 +24,7 @@ use tokio::runtime::Runtime;
 const SECRETS: usize = 20;
 
 criterion_main!(benches);
-criterion_group!(benches, cold, unchanged, refused);
+criterion_group!(benches, cold, unchanged, expanded, refused);
 
 /// First mounts of pods whose service account nobody has seen before, so that nothing is remembered for them.
 fn cold(criterion: &mut Criterion) {
@@ -65,6 +65,33 @@ fn unchanged(criterion: &mut Criterion) {
         runtime.block_on(world.driver.mount(&mount)).expect("mounted");
         criterion.bench_function(&format!("unchanged remount/{SECRETS} secrets, {row}"), |bencher| {
             bencher.iter(|| runtime.block_on(world.driver.mount(&mount)).expect("mounted"));
+        });
+    }
+}
+
+/// What a rotation of a large JSON secret costs as one file, and with a file for each of its keys.
+fn expanded(criterion: &mut Criterion) {
+    const KEYS: usize = 500;
+    let runtime = runtime();
+    let world = runtime.block_on(World::with(&["--max-age=0s"]));
+    let Ok(volume) = world.node.publish(&world.pod, "secrets") else {
+        eprintln!("rotation: left out, because this process may not mount a tmpfs");
+        return;
+    };
+    let rotations = Cell::new(0);
+    let rotate = || {
+        rotations.set(rotations.get() + 1);
+        let text = format!("{:0100}", rotations.get());
+        let members: Vec<String> = (0..KEYS).map(|number| format!(r#""setting-{number}": "{text}""#)).collect();
+        world.cloud.put_secret(REGION, "shop/large", format!("{{{}}}", members.join(",")));
+    };
+    let mut group = criterion.benchmark_group("rotation of 500 keys in 60 KiB");
+    for (row, keys) in [("one file", ""), ("a file for each", ", expandJson: true, extractOnly: true")] {
+        let class = support::class(&format!("- {{objectName: shop/large, objectType: secretsmanager{keys}}}"));
+        let mount = world.mount_of(&class, volume.path());
+        group.bench_function(row, |bencher| {
+            let remount = |()| runtime.block_on(world.driver.mount(&mount)).expect("mounted");
+            bencher.iter_batched(rotate, remount, BatchSize::PerIteration);
         });
     }
 }

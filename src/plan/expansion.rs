@@ -27,6 +27,12 @@ impl Expansion {
         (self.include.is_empty() || is_in(&self.include)) && !is_in(&self.exclude)
     }
 
+    /// The most steps that [`Self::takes`] may take.
+    pub fn steps(&self, key: &str) -> usize {
+        let patterns = self.include.iter().chain(&self.exclude);
+        patterns.map(|pattern| pattern.steps(key.len())).fold(0, usize::saturating_add)
+    }
+
     /// Keys that are named in full, and so must be there.
     pub fn named(&self) -> impl Iterator<Item = &str> {
         self.include.iter().filter(|pattern| pattern.is_literal()).map(Pattern::as_str)

@@ -35,6 +35,14 @@ impl Pattern {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The most steps that it may take to compare it with a text of so many bytes.
+    pub fn steps(&self, text: usize) -> usize {
+        let before = self.0.find('*').unwrap_or(self.0.len());
+        // What stands between two `*` is looked for from every place of the text.
+        let longest = self.0.split('*').skip(1).map(|part| part.len().saturating_add(1)).max();
+        before.min(text).saturating_add(longest.unwrap_or(1).saturating_mul(text)).saturating_add(1)
+    }
 }
 
 /// Whether a text is what a pattern stands for. Steps back to the last `*` only, so that no pattern takes more than the product of both lengths.
@@ -85,6 +93,15 @@ mod tests {
         assert!(!matches("shop", "shop2") && !matches("shop", "Shop") && !matches("", "x") && !matches("?", ""));
         let long = "a".repeat(10_000);
         assert!(!matches(&"*a".repeat(50), &format!("{long}b")));
+    }
+
+    #[test]
+    fn a_pattern_costs_what_its_longest_part_makes_of_the_text() {
+        let steps = |pattern: &str, text| Pattern::from(pattern.to_owned()).steps(text);
+        assert_eq!(steps("DB_*", 100), 3 + 100 + 1);
+        assert_eq!(steps("*_OLD", 100), 5 * 100 + 1);
+        assert_eq!(steps("password", 5), 5 + 5 + 1);
+        assert!(steps(&"*a".repeat(100), 1_000) < steps(&format!("*{}", "a".repeat(100)), 1_000));
     }
 
     proptest! {

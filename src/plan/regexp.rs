@@ -1,6 +1,5 @@
 //! Regular expressions of classes, which anybody may write who may write a pod.
 
-use std::fmt;
 use std::str::FromStr;
 
 use regex_lite::{Regex, RegexBuilder};
@@ -15,33 +14,21 @@ const MAX_DEPTH: u32 = 20;
 
 /// A regular expression without look-around and back-references, so that a search never takes more than its length times that
 /// of the text. <https://docs.rs/regex-lite/latest/regex_lite/#syntax>
-#[derive(Clone)]
-pub struct Regexp(Regex);
+///
+/// It is compiled for each search: classes are kept, and what is compiled is a hundred times its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Regexp(String);
 
 impl Regexp {
-    pub fn as_str(&self) -> &str {
-        self.0.as_str()
-    }
-
     /// Whether it is found anywhere in a text.
     pub fn is_in(&self, text: &str) -> bool {
-        self.0.is_match(text)
+        compiled(&self.0).is_ok_and(|regex| regex.is_match(text))
     }
 }
 
-impl fmt::Debug for Regexp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Regexp({:?})", self.as_str())
-    }
+fn compiled(raw: &str) -> Result<Regex, regex_lite::Error> {
+    RegexBuilder::new(raw).size_limit(MAX_COMPILED_BYTES).nest_limit(MAX_DEPTH).build()
 }
-
-impl PartialEq for Regexp {
-    fn eq(&self, other: &Self) -> bool {
-        self.as_str() == other.as_str()
-    }
-}
-
-impl Eq for Regexp {}
 
 /// Why a text is no [`Regexp`]; reads on after its name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -59,8 +46,10 @@ impl FromStr for Regexp {
         if raw.len() > MAX_BYTES {
             return Err(InvalidRegexp::TooLong(raw.len()));
         }
-        let built = RegexBuilder::new(raw).size_limit(MAX_COMPILED_BYTES).nest_limit(MAX_DEPTH).build();
-        built.map(Self).map_err(|error| InvalidRegexp::Syntax(error.to_string()))
+        match compiled(raw) {
+            Ok(_) => Ok(Self(raw.to_owned())),
+            Err(error) => Err(InvalidRegexp::Syntax(error.to_string())),
+        }
     }
 }
 

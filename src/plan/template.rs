@@ -21,6 +21,11 @@ impl Template {
     pub fn takes(&self, path: &RelativePath) -> bool {
         self.files.is_empty() || self.files.iter().any(|pattern| pattern.matches(path.as_str()))
     }
+
+    /// The most steps that [`Self::takes`] may take.
+    pub fn steps(&self, path: &RelativePath) -> usize {
+        self.files.iter().map(|pattern| pattern.steps(path.as_str().len())).fold(0, usize::saturating_add)
+    }
 }
 
 /// How names and texts are written.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::error::RenderError;
+use super::evaluate::Budget;
 use super::template::fill;
 use super::{Rendered, cut};
 use crate::config::Limits;
@@ -63,13 +64,18 @@ impl<'a> Assembly<'a> {
     /// The files that are written: those of templates too, and without those that are only for them.
     ///
     /// # Errors
-    /// What a template cannot be filled for, what all files are too many or too large for, and a file that another one would need as its directory.
-    pub fn finish(self, templates: &[Template]) -> Result<Rendered, RenderError> {
+    /// What a template cannot be filled for, what all files are too many or too large for, and a file that another one would
+    /// need as its directory.
+    pub fn finish(self, templates: &[Template], budget: &mut Budget) -> Result<Rendered, RenderError> {
         let Self { limits, mut files, origins, for_templates, warnings } = self;
-        let filled: Vec<File> = templates
-            .iter()
-            .map(|template| fill(template, &files, limits.max_value_bytes))
-            .collect::<Result<_, _>>()?;
+        // Not only when all are there: each could be as large as a file may be.
+        let mut left = limits.max_mount_bytes;
+        let mut filled = Vec::new();
+        for template in templates {
+            let file = fill(template, &files, limits.max_value_bytes.min(left), budget)?;
+            left = left.saturating_sub(file.content.len());
+            filled.push(file);
+        }
         files.retain(|path, _| !for_templates.contains(path));
         for (template, file) in templates.iter().zip(filled) {
             if files.insert(template.path.clone(), file).is_some() {

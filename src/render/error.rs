@@ -48,6 +48,8 @@ pub enum RenderError {
         "the file {parent:?} would have to be a directory for {child:?}. Leave one out, or set `prefix` in expandJson"
     )]
     FileIsDirectory { parent: String, child: String },
+    #[error("the patterns of `expandJson` and `templates` take too many steps. Write fewer, or simpler ones")]
+    TooManySteps,
     #[error(
         "expandJson takes more than {limit} keys in one mount. Name fewer in `include`, or raise --max-expanded-keys"
     )]
@@ -82,7 +84,8 @@ impl Explained for RenderError {
             Self::SameFile { .. } | Self::FileIsDirectory { .. } | Self::TemplateReplaces { .. } => {
                 Reason::DuplicateFile
             }
-            Self::TooManyKeys { .. }
+            Self::TooManySteps
+            | Self::TooManyKeys { .. }
             | Self::TooManyFiles { .. }
             | Self::FileTooLarge { .. }
             | Self::TooLarge { .. } => Reason::LimitExceeded,

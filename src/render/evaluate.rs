@@ -14,7 +14,7 @@ use jmespath::{Context, DEFAULT_RUNTIME, Rcvar, Variable};
 use super::json::plain;
 use crate::plan::JmesPath;
 
-/// What all expressions of one mount may cost together. The dearest known, `fuzz/seeds/jmespath/bomb_of_*`, take 40 ms of CPU
+/// What all expressions and patterns of one mount may cost together. The dearest known, `fuzz/seeds/jmespath/bomb_of_*`, take 40 ms of CPU
 /// and 8 MiB in a release build.
 const STEPS: usize = 1_000_000;
 /// Bytes of text that count as one step where a function has to look through them.
@@ -31,13 +31,21 @@ pub enum EvaluationError {
     Slice,
 }
 
-/// What is left for the expressions of one mount.
+/// Steps of comparing with patterns that count as one here.
+const PATTERN_STEPS_A_STEP: usize = 16;
+
+/// What is left for the expressions and patterns of one mount.
 #[derive(Debug)]
 pub struct Budget(usize);
 
 impl Budget {
     pub fn of_a_mount() -> Self {
         Self(STEPS)
+    }
+
+    /// Pays for comparing a text with patterns.
+    pub fn pay_for_patterns(&mut self, steps: usize) -> Result<(), EvaluationError> {
+        self.pay(steps / PATTERN_STEPS_A_STEP)
     }
 
     fn pay(&mut self, steps: usize) -> Result<(), EvaluationError> {

@@ -3,19 +3,21 @@
 use std::collections::BTreeMap;
 
 use super::error::{Of, RenderError};
+use super::evaluate::Budget;
 use super::json::Document;
 use super::{cut, hint, too_large};
 use crate::config::Limits;
 use crate::plan::{Address, Expansion, RelativePath};
 use crate::sensitive::SecretBytes;
 
-/// The files of the keys that are taken. A key without a value is one that is not there. `keys_left` is what is left of the
-/// limit that all objects of a mount share.
+/// The files of the keys that are taken. A key without a value is one that is not there. `keys_left` and `budget` are what is
+/// left of what all objects of a mount share.
 pub fn expand<A: Address>(
     document: &Document,
     expansion: &Expansion,
     of: Of<'_, A>,
     keys_left: &mut usize,
+    budget: &mut Budget,
     limits: &Limits,
 ) -> Result<Vec<(RelativePath, SecretBytes)>, RenderError> {
     let (address, position) = (|| of.address.to_string(), of.position);
@@ -27,7 +29,11 @@ pub fn expand<A: Address>(
     }
     let mut files = Vec::new();
     let mut taken: BTreeMap<RelativePath, &str> = BTreeMap::new();
-    for (key, node) in document.members().filter(|(key, _)| expansion.takes(key)) {
+    for (key, node) in document.members() {
+        budget.pay_for_patterns(expansion.steps(key)).map_err(|_| RenderError::TooManySteps)?;
+        if !expansion.takes(key) {
+            continue;
+        }
         let limit = limits.max_expanded_keys;
         *keys_left = keys_left.checked_sub(1).ok_or(RenderError::TooManyKeys { limit })?;
         let path = expansion.path(key).map_err(|problem| RenderError::KeyAsFile {

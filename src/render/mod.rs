@@ -66,7 +66,7 @@ pub fn render<A: Address>(
         checks.verify(&object.verification, value, of, &mut documents)?;
         if let Some(expansion) = &object.expansion {
             for (path, content) in
-                expand(documents.of(value, of, "expandJson")?, expansion, of, &mut keys_left, limits)?
+                expand(documents.of(value, of, "expandJson")?, expansion, of, &mut keys_left, &mut budget, limits)?
             {
                 let content = decoded(content, expansion.decoding, path.as_str(), of)?;
                 let version = value.version.clone();
@@ -93,7 +93,7 @@ pub fn render<A: Address>(
             assembly.add(origin(object, false), path.clone(), file);
         }
     }
-    assembly.finish(templates)
+    assembly.finish(templates, &mut budget)
 }
 
 fn origin<A>(object: &Object<A>, is_expanded: bool) -> Origin {

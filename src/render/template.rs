@@ -3,19 +3,24 @@
 use aws_lc_rs::digest;
 
 use super::bounded::Bounded;
+use super::evaluate::Budget;
 use super::formats::{Unwritable, write};
 use super::{RenderError, cut};
 use crate::plan::{File, Files, Template};
 
 /// The file of a template.
-pub fn fill(template: &Template, files: &Files, limit: usize) -> Result<File, RenderError> {
+pub fn fill(template: &Template, files: &Files, limit: usize, budget: &mut Budget) -> Result<File, RenderError> {
     let path = cut(template.path.as_str());
     let problem = |problem| RenderError::Template { path: path.clone(), format: template.format, problem };
     let mut entries = Vec::new();
     let mut version = digest::Context::new(&digest::SHA256);
     part_of_version(&mut version, template.path.as_str());
     // In the order of their paths.
-    for (path, file) in files.iter().filter(|(path, _)| template.takes(path)) {
+    for (path, file) in files {
+        budget.pay_for_patterns(template.steps(path)).map_err(|_| RenderError::TooManySteps)?;
+        if !template.takes(path) {
+            continue;
+        }
         let text = std::str::from_utf8(file.content.expose());
         let text = text.map_err(|_| problem(Unwritable::NoText(cut(path.as_str()))))?;
         entries.push((path.as_str(), text));

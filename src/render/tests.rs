@@ -211,6 +211,52 @@ fn a14_expanded_keys_and_files_are_limited_over_the_whole_mount() {
 }
 
 #[test]
+fn a14_patterns_that_take_long_are_refused_and_those_of_every_day_are_not() {
+    let keys: std::collections::BTreeMap<_, _> =
+        (0..900).map(|n| (format!("SHOP_DATABASE_SETTING_{n:03}"), "x")).collect();
+    let secret = serde_json::to_string(&keys).expect("JSON");
+    let expand = |include: Vec<String>| {
+        let expansion = Expansion { include: include.into_iter().map(Into::into).collect(), ..everything() };
+        expand_all(&[&secret], &expansion, &Limits::DEFAULT).map(|rendered| rendered.files.len())
+    };
+    assert_eq!(expand(vec!["SHOP_*".into(), "*_SETTING_1*".into(), "SHOP_DATABASE_SETTING_007".into()]), Ok(900));
+    assert_eq!(expand(keys.keys().take(200).cloned().collect()), Ok(200));
+    let hostile = vec![format!("*{}b", "?".repeat(250)); 200];
+    assert_eq!(expand(hostile).expect_err("too many steps"), RenderError::TooManySteps);
+}
+
+#[test]
+fn a14_templates_together_stay_within_a_mount() {
+    let template = |number| crate::plan::Template {
+        path: format!("t{number}").parse().expect("valid"),
+        permission: FilePermission::from_mode(0o644).0,
+        owner: Owner::default(),
+        format: crate::plan::Format::Json,
+        files: vec![],
+    };
+    let object = Object {
+        position: 1,
+        address: Name("shop/a"),
+        standby: None,
+        files: vec![],
+        expansion: Some(everything()),
+        verification: Verification::default(),
+        is_for_templates: true,
+        is_optional: false,
+        refresh_interval: None,
+    };
+    let value = SecretValue { content: format!(r#"{{"a": "{}"}}"#, "x".repeat(1_000)).into(), version: "v".into() };
+    let fetched = Fetched { address: Name("shop/a"), value: value.into() };
+    let fill = |count, max_mount_bytes| {
+        let templates: Vec<_> = (0..count).map(template).collect();
+        let limits = Limits { max_mount_bytes, ..Limits::DEFAULT };
+        render(&[(&object, &fetched)], &templates, &limits).map(|rendered| rendered.files.len())
+    };
+    assert_eq!(fill(3, 3_100), Ok(3));
+    assert_eq!(fill(4, 3_100).expect_err("too large").reason(), Reason::LimitExceeded);
+}
+
+#[test]
 fn a12_what_the_expressions_of_a_mount_look_through_is_limited() {
     let verify = |sizes: &[usize]| {
         let object = |position| Object {
