@@ -168,23 +168,29 @@ class Case(unittest.TestCase):
         self.addCleanup(subprocess.run, ["umount", target], check=True)
         return target
 
-    def mount(self, volume, objects, pod=WEB, **parameters):
+    def there(self, answer, absent):
+        """The versions of an answer, but for those of what it says is not there, which must be these."""
+        versions = versions_of(answer)
+        self.assertEqual({name for name, version in versions.items() if version == "absent"}, set(absent))
+        return {name: version for name, version in versions.items() if name not in absent}
+
+    def mount(self, volume, objects, pod=WEB, absent=(), **parameters):
         """Lets the provider write, and gives what is in the volume then."""
         answer = PROVIDER_WRITES.mount(volume, objects, pod, **parameters)
         self.assertFalse(answer.HasField("error"))
         self.assertEqual(len(answer.files), 0)
-        versions, files = versions_of(answer), files_in(volume)
+        versions, files = self.there(answer, absent), files_in(volume)
         self.assertEqual(versions.keys(), files.keys())
         return {name: File(*file, versions[name]) for name, file in files.items()}
 
-    def mounted(self, *objects, pod=WEB, **parameters):
+    def mounted(self, *objects, pod=WEB, absent=(), **parameters):
         """Mounts in both ways of writing, which must come to the same, and gives the files."""
-        files = self.mount(self.volume(pod), objects, pod, **parameters)
+        files = self.mount(self.volume(pod), objects, pod, absent, **parameters)
         untouched = self.volume(pod)
         answer = DRIVER_WRITES.mount(untouched, objects, pod, **parameters)
         self.assertFalse(answer.HasField("error"))
         self.assertEqual(os.listdir(untouched), [])
-        versions = versions_of(answer)
+        versions = self.there(answer, absent)
         self.assertEqual(versions.keys(), {file.path for file in answer.files})
         answered = {file.path: File(file.contents, file.mode, versions[file.path]) for file in answer.files}
         self.assertEqual(answered, files)
@@ -349,6 +355,85 @@ class SecretsManager(Case):
         version = self.put_secret("away", region=STANDBY)["VersionId"]
         files = self.mounted(secret(self.name, objectAlias="text"), region=STANDBY)
         self.assertEqual(files, {"text": File(b"away", 0o644, version)})
+
+
+class BeyondTheOfficialProvider(Case):
+    def test_keys_of_a_secret_are_files_decoded_where_the_class_says_so(self):
+        store = base64.b64encode(bytes(range(256))).decode()
+        version = self.put_secret(json.dumps({"user": "alice", "port": 5432, "store": store}))["VersionId"]
+        files = self.mounted(
+            secret(
+                self.name,
+                extractOnly="true",
+                expandJson={"exclude": ["store"], "prefix": "db-"},
+                jmesPath=[{"key": "store", "objectAlias": "store.p12", "decode": "base64", "filePermission": "0400"}],
+            )
+        )
+        self.assertEqual(
+            files,
+            {
+                "db-user": File(b"alice", 0o644, version),
+                "db-port": File(b"5432", 0o644, version),
+                "store.p12": File(bytes(range(256)), 0o400, version),
+            },
+        )
+
+    def test_what_may_be_missing_is_left_out_whatever_the_service_says_of_it(self):
+        manager = client("secretsmanager")
+        version = self.put_secret("there")["VersionId"]
+        self.put_secret("doomed", f"{self.name}/deleted")
+        manager.delete_secret(SecretId=f"{self.name}/deleted", RecoveryWindowInDays=7)
+        manager.create_secret(Name=f"{self.name}/empty")
+        self.put_parameter(name=f"/{self.name}")
+        missing = {
+            "never": secret(f"{self.name}/never"),
+            "deleted": secret(f"{self.name}/deleted"),
+            "no-value-yet": secret(f"{self.name}/empty"),
+            "no-previous": secret(self.name, objectVersionLabel="AWSPREVIOUS"),
+            "no-parameter": parameter(f"/{self.name}/never"),
+            "no-version": parameter(f"/{self.name}", objectVersion="7"),
+            "no-label": parameter(f"/{self.name}", objectVersionLabel="blue"),
+        }
+        for alias, each in missing.items():
+            optional = {**each, "objectAlias": alias, "optional": "true"}
+            files = self.mounted(secret(self.name, objectAlias="there"), optional, absent=[alias])
+            self.assertEqual(files, {"there": File(b"there", 0o644, version)}, alias)
+
+    def test_one_class_reads_in_several_regions_and_by_account(self):
+        here = self.put_secret("here")["VersionId"]
+        there = self.put_secret("there", region=STANDBY)["VersionId"]
+        files = self.mounted(
+            secret(self.name, objectAlias="here"),
+            secret(self.name, objectAlias="there", region=STANDBY),
+            secret(self.name, objectAlias="by-account", region=STANDBY, accountId=ACCOUNT),
+            {"objectName": f"arn:aws:secretsmanager:{STANDBY}:{ACCOUNT}:secret:{self.name}", "objectAlias": "by-arn"},
+        )
+        away = File(b"there", 0o644, there)
+        self.assertEqual(
+            files, {"here": File(b"here", 0o644, here), "there": away, "by-account": away, "by-arn": away}
+        )
+
+    def test_files_are_made_of_secrets_of_both_services(self):
+        self.put_secret('{"user": "alice", "password": "p$ss"}')
+        self.put_parameter("db.internal", f"/{self.name}")
+        files = self.mounted(
+            secret(self.name, extractOnly="true", templateOnly="true", expandJson={"prefix": "DB_", "case": "upper"}),
+            parameter(f"/{self.name}", objectAlias="DB_HOST", templateOnly="true"),
+            templates=json.dumps([{"path": "app.env", "format": "dotenv"}]),
+        )
+        self.assertEqual(list(files), ["app.env"])
+        self.assertEqual(files["app.env"].content, b"DB_HOST=db.internal\nDB_PASSWORD='p$ss'\nDB_USER=alice\n")
+        self.assertRegex(files["app.env"].version, "^[0-9a-f]{64}$")
+
+    def test_a_value_that_breaks_a_rule_keeps_the_volume_as_it_is(self):
+        self.put_secret('{"password": "one"}')
+        volume, objects = self.volume(), [secret(self.name, objectAlias="db", verify={"keys": ["password"]})]
+        before = self.mount(volume, objects)
+        self.rotate(self.name, "{}")
+        with self.assertRaises(grpc.RpcError) as refusal:
+            PROVIDER_WRITES.mount(volume, objects, WEB)
+        self.assertRegex(refusal.exception.details(), "^ValueRejected: .*it has no key")
+        self.assertEqual(files_in(volume), {"db": before["db"][:2]})
 
 
 class ParameterStore(Case):
