@@ -63,6 +63,10 @@ fn act(shared: &Shared, asked: &Asked) -> Result<Answer, Refusal> {
             }
             done()
         }
+        (&Method::DELETE, "latency") => {
+            shared.faults.clear_latency();
+            done()
+        }
         (&Method::PUT, "quota") => {
             let a_second = need(asked, "per_second")?;
             let a_second = a_second.parse().map_err(|error| (400, format!("per_second: {error}")))?;

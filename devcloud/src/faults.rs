@@ -223,6 +223,13 @@ impl Faults {
         lock(&self.0).latency_of.insert(api.into(), latency);
     }
 
+    /// Ends all latency, the general one and that of single apis.
+    pub fn clear_latency(&self) {
+        let mut rules = lock(&self.0);
+        rules.latency = Duration::ZERO;
+        rules.latency_of.clear();
+    }
+
     /// Refuses the calls of an api that are more than so many a second.
     pub fn set_quota(&self, api: &str, a_second: f64) {
         lock(&self.0).quotas.insert(api.into(), Quota::new(a_second));
@@ -316,6 +323,20 @@ mod tests {
         let verdict = faults.judge(&call("x"));
         assert_eq!(verdict.wait, Duration::from_millis(32));
         assert!(matches!(verdict.fault, Some(FaultKind::Reset)));
+    }
+
+    #[test]
+    fn the_latency_of_an_api_stands_before_the_general_one_until_all_ends() {
+        let faults = Faults::default();
+        let wait = |faults: &Faults| faults.judge(&call("x")).wait.as_millis();
+        faults.set_latency_of("GetSecretValue", Duration::ZERO);
+        faults.set_latency(Duration::from_millis(20));
+        assert_eq!(wait(&faults), 0);
+        faults.clear_latency();
+        faults.set_latency(Duration::from_millis(20));
+        assert_eq!(wait(&faults), 20);
+        faults.clear_latency();
+        assert_eq!(wait(&faults), 0);
     }
 
     #[test]

@@ -313,7 +313,7 @@ fn object_of(keys: &str) -> Option<Object<Stored>> {
 fn files_of(object: Object<Stored>, value: &[u8]) -> Option<Files> {
     let value = SecretValue { content: value.to_vec().into(), version: "1".into() };
     let fetched = Fetched { address: object.address.clone(), value: value.into() };
-    Some(render(&[(&object, &fetched)], &[], &Limits::DEFAULT).ok()?.files)
+    Some(render(&[(&object, &fetched)], true, &[], &Limits::DEFAULT).ok()?.files)
 }
 
 /// Renders a plan of one file.

@@ -204,7 +204,7 @@ impl<P: Provider> Mounter<P> {
             }
         }
         record.enter(Stage::Render);
-        let rendered = render(&there, &plan.templates, &self.limits)?;
+        let rendered = render(&there, absent.is_empty(), &plan.templates, &self.limits)?;
         record.warnings(&rendered.warnings);
         Ok(Content { files: rendered.files, absent })
     }

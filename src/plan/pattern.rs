@@ -45,7 +45,8 @@ impl Pattern {
     }
 }
 
-/// Whether a text is what a pattern stands for. Steps back to the last `*` only, so that no pattern takes more than the product of both lengths.
+/// Whether a text is what a pattern stands for. Steps back to the last `*` only, so that no pattern takes more than the product
+/// of both lengths.
 pub fn matches(pattern: &str, text: &str) -> bool {
     let (mut pattern, mut text) = (pattern.chars(), text.chars());
     // What comes after the last `*`, and the text it has not swallowed.

@@ -66,13 +66,13 @@ impl<'a> Assembly<'a> {
     /// # Errors
     /// What a template cannot be filled for, what all files are too many or too large for, and a file that another one would
     /// need as its directory.
-    pub fn finish(self, templates: &[Template], budget: &mut Budget) -> Result<Rendered, RenderError> {
+    pub fn finish(self, templates: &[Template], is_whole: bool, budget: &mut Budget) -> Result<Rendered, RenderError> {
         let Self { limits, mut files, origins, for_templates, warnings } = self;
         // Not only when all are there: each could be as large as a file may be.
         let mut left = limits.max_mount_bytes;
         let mut filled = Vec::new();
         for template in templates {
-            let file = fill(template, &files, limits.max_value_bytes.min(left), budget)?;
+            let file = fill(template, &files, is_whole, limits.max_value_bytes.min(left), budget)?;
             left = left.saturating_sub(file.content.len());
             filled.push(file);
         }

@@ -127,6 +127,6 @@ impl<A: Address> Of<'_, A> {
     fn missing(self, document: &Document, key: &str, place: String, setting: &'static str) -> RenderError {
         let hint = hint(document.keys(), key);
         let (address, position) = (self.address.to_string(), self.position);
-        RenderError::NoSuchKey { key: key.into(), address, position, place, hint, setting }
+        RenderError::NoSuchKey { key: cut(key), address, position, place, hint, setting }
     }
 }

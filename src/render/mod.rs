@@ -46,12 +46,13 @@ pub struct Rendered {
 }
 
 /// Makes the files of objects from their values, and those of templates from these. A later file replaces an earlier one of
-/// the same path.
+/// the same path. `is_whole` says whether no object is left out: only then a template of nothing is a mistake.
 ///
 /// # Errors
 /// The first file that cannot be made, or whatever goes over a limit; no file is made then.
 pub fn render<A: Address>(
     objects: &[(&Object<A>, &Fetched<A>)],
+    is_whole: bool,
     templates: &[Template],
     limits: &Limits,
 ) -> Result<Rendered, RenderError> {
@@ -93,7 +94,7 @@ pub fn render<A: Address>(
             assembly.add(origin(object, false), path.clone(), file);
         }
     }
-    assembly.finish(templates, &mut budget)
+    assembly.finish(templates, is_whole, &mut budget)
 }
 
 fn origin<A>(object: &Object<A>, is_expanded: bool) -> Origin {

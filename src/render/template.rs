@@ -9,7 +9,13 @@ use super::{RenderError, cut};
 use crate::plan::{File, Files, Template};
 
 /// The file of a template.
-pub fn fill(template: &Template, files: &Files, limit: usize, budget: &mut Budget) -> Result<File, RenderError> {
+pub fn fill(
+    template: &Template,
+    files: &Files,
+    is_whole: bool,
+    limit: usize,
+    budget: &mut Budget,
+) -> Result<File, RenderError> {
     let path = cut(template.path.as_str());
     let problem = |problem| RenderError::Template { path: path.clone(), format: template.format, problem };
     let mut entries = Vec::new();
@@ -27,7 +33,7 @@ pub fn fill(template: &Template, files: &Files, limit: usize, budget: &mut Budge
         part_of_version(&mut version, path.as_str());
         part_of_version(&mut version, &file.version);
     }
-    if entries.is_empty() {
+    if is_whole && entries.is_empty() {
         return Err(problem(Unwritable::Nothing));
     }
     let mut out = Bounded::new(limit);

@@ -111,156 +111,91 @@ trait ReadKeys: Default {
     fn unknown(&mut self, key: String);
 }
 
-impl ReadKeys for RawObject {
-    const EXPECTED: &'static str = "an object with objectName and objectType";
+/// What each of them has under which key, and what is expected where there is something else. serde's derive knows no keys in
+/// any case.
+macro_rules! read_in_any_case {
+    ($($raw:ident, $expected:literal: $($key:literal => $field:ident)+;)+) => {
+        $(
+            impl ReadKeys for $raw {
+                const EXPECTED: &'static str = $expected;
 
-    fn read_key<'de, M: MapAccess<'de>>(&mut self, key: &str, map: &mut M) -> Result<bool, M::Error> {
-        match key {
-            "objectname" => self.object_name = map.next_value()?,
-            "objecttype" => self.object_type = map.next_value()?,
-            "objectalias" => self.object_alias = map.next_value()?,
-            "objectversion" => self.object_version = map.next_value()?,
-            "objectversionlabel" => self.object_version_label = map.next_value()?,
-            "filepermission" => self.file_permission = map.next_value()?,
-            "key" => self.key = map.next_value()?,
-            "jmespath" => self.jmes_path = map.next_value()?,
-            "expandjson" => self.expand_json = map.next_value()?,
-            "region" => self.region = map.next_value()?,
-            "accountid" => self.account_id = map.next_value()?,
-            "verify" => self.verify = map.next_value()?,
-            "templateonly" => self.template_only = map.next_value()?,
-            "optional" => self.optional = map.next_value()?,
-            "extractonly" => self.extract_only = map.next_value()?,
-            "decode" => self.decode = map.next_value()?,
-            "failoverobject" => self.failover_object = map.next_value()?,
-            "refreshinterval" => self.refresh_interval = map.next_value()?,
-            "uid" => self.uid = map.next_value()?,
-            "gid" => self.gid = map.next_value()?,
-            _ => return Ok(false),
-        }
-        Ok(true)
-    }
+                fn read_key<'de, M: MapAccess<'de>>(&mut self, key: &str, map: &mut M) -> Result<bool, M::Error> {
+                    match key {
+                        $($key => self.$field = map.next_value()?,)+
+                        _ => return Ok(false),
+                    }
+                    Ok(true)
+                }
 
-    fn unknown(&mut self, key: String) {
-        self.unknown_keys.push(key);
-    }
+                fn unknown(&mut self, key: String) {
+                    self.unknown_keys.push(key);
+                }
+            }
+
+            impl<'de> Deserialize<'de> for $raw {
+                fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                    deserializer.deserialize_map(KeyVisitor(std::marker::PhantomData))
+                }
+            }
+        )+
+    };
 }
 
-impl ReadKeys for RawFailoverObject {
-    const EXPECTED: &'static str = "a failoverObject with objectName";
-
-    fn read_key<'de, M: MapAccess<'de>>(&mut self, key: &str, map: &mut M) -> Result<bool, M::Error> {
-        match key {
-            "objectname" => self.object_name = map.next_value()?,
-            "objectversion" => self.object_version = map.next_value()?,
-            "objectversionlabel" => self.object_version_label = map.next_value()?,
-            _ => return Ok(false),
-        }
-        Ok(true)
-    }
-
-    fn unknown(&mut self, key: String) {
-        self.unknown_keys.push(key);
-    }
-}
-
-impl ReadKeys for RawJmesPath {
-    const EXPECTED: &'static str = "an entry with path and objectAlias, or with key";
-
-    fn read_key<'de, M: MapAccess<'de>>(&mut self, key: &str, map: &mut M) -> Result<bool, M::Error> {
-        match key {
-            "path" => self.path = map.next_value()?,
-            "key" => self.key = map.next_value()?,
-            "objectalias" => self.object_alias = map.next_value()?,
-            "filepermission" => self.file_permission = map.next_value()?,
-            "decode" => self.decode = map.next_value()?,
-            _ => return Ok(false),
-        }
-        Ok(true)
-    }
-
-    fn unknown(&mut self, key: String) {
-        self.unknown_keys.push(key);
-    }
-}
-
-impl ReadKeys for RawSelection {
-    const EXPECTED: &'static str = "true, or a map with include, exclude, prefix or case";
-
-    fn read_key<'de, M: MapAccess<'de>>(&mut self, key: &str, map: &mut M) -> Result<bool, M::Error> {
-        match key {
-            "include" => self.include = map.next_value()?,
-            "exclude" => self.exclude = map.next_value()?,
-            "prefix" => self.prefix = map.next_value()?,
-            "case" => self.case = map.next_value()?,
-            _ => return Ok(false),
-        }
-        Ok(true)
-    }
-
-    fn unknown(&mut self, key: String) {
-        self.unknown_keys.push(key);
-    }
-}
-
-impl ReadKeys for RawVerify {
-    const EXPECTED: &'static str = "a map with notEmpty, json, keys or regexp";
-
-    fn read_key<'de, M: MapAccess<'de>>(&mut self, key: &str, map: &mut M) -> Result<bool, M::Error> {
-        match key {
-            "notempty" => self.not_empty = map.next_value()?,
-            "json" => self.json = map.next_value()?,
-            "keys" => self.keys = map.next_value()?,
-            "regexp" => self.regexp = map.next_value()?,
-            _ => return Ok(false),
-        }
-        Ok(true)
-    }
-
-    fn unknown(&mut self, key: String) {
-        self.unknown_keys.push(key);
-    }
-}
-
-impl ReadKeys for RawTemplate {
-    const EXPECTED: &'static str = "an entry with path and format";
-
-    fn read_key<'de, M: MapAccess<'de>>(&mut self, key: &str, map: &mut M) -> Result<bool, M::Error> {
-        match key {
-            "path" => self.path = map.next_value()?,
-            "format" => self.format = map.next_value()?,
-            "files" => self.files = map.next_value()?,
-            "filepermission" => self.file_permission = map.next_value()?,
-            "uid" => self.uid = map.next_value()?,
-            "gid" => self.gid = map.next_value()?,
-            _ => return Ok(false),
-        }
-        Ok(true)
-    }
-
-    fn unknown(&mut self, key: String) {
-        self.unknown_keys.push(key);
-    }
-}
-
-impl ReadKeys for RawHop {
-    const EXPECTED: &'static str = "an entry with roleArn";
-
-    fn read_key<'de, M: MapAccess<'de>>(&mut self, key: &str, map: &mut M) -> Result<bool, M::Error> {
-        match key {
-            "rolearn" => self.role_arn = map.next_value()?,
-            "externalid" => self.external_id = map.next_value()?,
-            "sessiontags" => self.session_tags = map.next_value()?,
-            "transitivetagkeys" => self.transitive_tag_keys = map.next_value()?,
-            "durationseconds" => self.duration_seconds = map.next_value()?,
-            _ => return Ok(false),
-        }
-        Ok(true)
-    }
-
-    fn unknown(&mut self, key: String) {
-        self.unknown_keys.push(key);
-    }
+read_in_any_case! {
+    RawObject, "an object with objectName and objectType":
+        "objectname" => object_name
+        "objecttype" => object_type
+        "objectalias" => object_alias
+        "objectversion" => object_version
+        "objectversionlabel" => object_version_label
+        "filepermission" => file_permission
+        "key" => key
+        "jmespath" => jmes_path
+        "expandjson" => expand_json
+        "region" => region
+        "accountid" => account_id
+        "verify" => verify
+        "templateonly" => template_only
+        "optional" => optional
+        "extractonly" => extract_only
+        "decode" => decode
+        "failoverobject" => failover_object
+        "refreshinterval" => refresh_interval
+        "uid" => uid
+        "gid" => gid;
+    RawFailoverObject, "a failoverObject with objectName":
+        "objectname" => object_name
+        "objectversion" => object_version
+        "objectversionlabel" => object_version_label;
+    RawJmesPath, "an entry with path and objectAlias, or with key":
+        "path" => path
+        "key" => key
+        "objectalias" => object_alias
+        "filepermission" => file_permission
+        "decode" => decode;
+    RawSelection, "true, or a map with include, exclude, prefix or case":
+        "include" => include
+        "exclude" => exclude
+        "prefix" => prefix
+        "case" => case;
+    RawVerify, "a map with notEmpty, json, keys or regexp":
+        "notempty" => not_empty
+        "json" => json
+        "keys" => keys
+        "regexp" => regexp;
+    RawTemplate, "an entry with path and format":
+        "path" => path
+        "format" => format
+        "files" => files
+        "filepermission" => file_permission
+        "uid" => uid
+        "gid" => gid;
+    RawHop, "an entry with roleArn":
+        "rolearn" => role_arn
+        "externalid" => external_id
+        "sessiontags" => session_tags
+        "transitivetagkeys" => transitive_tag_keys
+        "durationseconds" => duration_seconds;
 }
 
 struct KeyVisitor<T>(std::marker::PhantomData<T>);
@@ -311,16 +246,3 @@ impl<'de> Deserialize<'de> for RawExpandJson {
         deserializer.deserialize_any(ExpandJsonVisitor)
     }
 }
-
-/// serde's derive knows no keys in any case, so each of these has this.
-macro_rules! read_in_any_case {
-    ($($raw:ident)+) => {
-        $(impl<'de> Deserialize<'de> for $raw {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                deserializer.deserialize_map(KeyVisitor(std::marker::PhantomData))
-            }
-        })+
-    };
-}
-
-read_in_any_case!(RawObject RawFailoverObject RawJmesPath RawVerify RawTemplate RawHop);
