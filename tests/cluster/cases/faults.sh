@@ -114,7 +114,7 @@ mount_is_waiting_for_aws() { # mount_is_waiting_for_aws POD
   wait_for "calls to AWS" 30 was_called GetSecretValue
 }
 
-aws_answers_again() { devcloud PUT 'latency?ms=0&api=GetSecretValue' >/dev/null; }
+aws_answers_again() { devcloud DELETE latency >/dev/null; }
 
 has_ended() { [[ ! -e /proc/$1 ]]; }
 

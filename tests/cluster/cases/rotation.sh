@@ -52,3 +52,25 @@ a_file_mounted_with_subpath_stays_as_it_was() {
   wait_for "new value" "$refresh_limit" reads one password hunter2-second
   expect "the file that was mounted with subPath" "$(in_pod one 'cat /one/password')" hunter2-first
 }
+
+short_case who_watches_a_volume_hears_of_a_change_once \
+  "a container that watches the directory hears of ..data once a change; a watch of a file ends with it"
+who_watches_a_volume_hears_of_a_change_once() {
+  local watch heard=$work/heard.txt
+  put_password hunter2-first >/dev/null
+  start_pod web db
+  wait_ready web
+  "$tests/support/watch.py" "$(pid_in web)" /secrets /secrets/password >"$heard" &
+  watch=$!
+  wait_for "the watch" 10 grep ready "$heard"
+  wait_for_publishes web 2
+  expect "what refreshes without a change are heard as" "$(sort -u "$heard")" "/secrets ATTRIB"$'\n'"ready"
+  put_password hunter2-second >/dev/null
+  wait_for "new value" "$refresh_limit" reads web password hunter2-second
+  wait_for_publishes web 1
+  kill "$watch"
+  wait "$watch" 2>/dev/null || true
+  expect "how often ..data is moved to" "$(grep -c '^/secrets MOVED_TO \.\.data$' "$heard")" 1
+  expect "what is heard of names" "$(grep '^/secrets [A-Z_]* [^.]' "$heard" || true)" ""
+  contains '^/secrets/password DELETE_SELF' <"$heard" || die "the watch of a file hears nothing: $heard"
+}

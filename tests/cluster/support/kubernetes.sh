@@ -55,6 +55,8 @@ YAML
 wait_ready() { shop wait "pod/$1" --for condition=Ready --timeout 120s >/dev/null; }
 in_pod() { shop exec "$1" -- sh -c "cd /secrets && $2"; }
 reads() { [[ $(in_pod "$1" "cat $2") == "$3" ]]; }
+pid_of() { ctr tasks list | awk -v id="${1##*/}" '$1 == id { print $2 }'; } # pid_of CONTAINER_ID, as Kubernetes has it
+pid_in() { pid_of "$(shop get pod "$1" --output jsonpath='{.status.containerStatuses[0].containerID}')"; } # pid_in POD
 uid_of() { shop get pod "$1" --output jsonpath='{.metadata.uid}'; }
 inode_of() { in_pod "$1" "stat -L -c %i $2"; }
 

@@ -159,10 +159,8 @@ restart_providers() { # restart_providers SELECTOR DAEMONSET
 }
 
 pid_of_ours() {
-  local container
-  container=$(system get pods --selector app.kubernetes.io/name=secretmount \
-    --output jsonpath='{.items[0].status.containerStatuses[0].containerID}')
-  ctr tasks list | awk -v id="${container##*/}" '$1 == id { print $2 }'
+  pid_of "$(system get pods --selector app.kubernetes.io/name=secretmount \
+    --output jsonpath='{.items[0].status.containerStatuses[0].containerID}')"
 }
 
 # Of whichever provider runs. Called before a pod ends, for kubelet removes its log with it.
