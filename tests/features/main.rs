@@ -183,8 +183,8 @@ fn text(content: &[u8]) -> String {
 /// Every block of YAML that has `objects` is a class without a mistake.
 #[test]
 fn the_examples_of_the_documents_are_classes() {
-    let page = include_str!("../../docs/parameters.md");
-    let blocks = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split_once("```")).map(|(block, _)| block);
+    let pages = [include_str!("../../docs/parameters.md"), include_str!("../../docs/migrate-from-eso.md")].concat();
+    let blocks = pages.split("```yaml\n").skip(1).filter_map(|rest| rest.split_once("```")).map(|(block, _)| block);
     let classes: Vec<Parameters> =
         blocks.filter_map(|block| parameters(&serde_yaml::from_str(block).expect(block))).collect();
     assert!(classes.len() >= 5, "only {} examples", classes.len());

@@ -32,6 +32,8 @@ pub struct Entry {
 /// What a class says for all its objects.
 #[derive(Clone, Copy)]
 pub struct Defaults<'a> {
+    /// What names begin with that are no ARNs.
+    pub prefix: &'a str,
     pub translation: Translation,
     pub failover_region: Option<&'a Region>,
     pub permission: FilePermission,
@@ -62,11 +64,12 @@ impl Entry {
         let service = service_of(&reader.name, raw.object_type.as_deref()).map_err(|problem| reader.wrong(problem))?;
         let choice =
             Choice { version: given(raw.object_version.take()), label: given(raw.object_version_label.take()) };
-        let item = choice.of(service, &reader.name).map_err(|problem| reader.wrong(problem))?;
+        let stored = prefixed(defaults.prefix, &reader.name).map_err(|problem| reader.wrong(problem))?;
+        let item = choice.of(service, &stored).map_err(|problem| reader.wrong(problem))?;
         let location = Location::parse(&reader, raw.region.take(), raw.account_id.take())?;
         let alias = given(raw.object_alias.take());
         let failover = raw.failover_object.take().unwrap_or_default();
-        let standby = reader.standby(failover, defaults.failover_region, service, &choice, alias.is_some())?;
+        let standby = reader.standby(failover, defaults, service, &choice, alias.is_some())?;
         let standby = standby.map(|standby| location.stored(standby.item, &standby.region));
 
         let uid = reader.owner("uid", raw.uid.take())?.or(defaults.owner.uid);
@@ -131,7 +134,7 @@ impl Reader<'_> {
     fn standby(
         &mut self,
         failover: RawFailoverObject,
-        region: Option<&Region>,
+        Defaults { failover_region: region, prefix, .. }: Defaults<'_>,
         service: Service,
         primary: &Choice,
         has_alias: bool,
@@ -166,10 +169,24 @@ impl Reader<'_> {
             of_standby.map_err(|problem| self.wrong(format!("has the failoverObject {named:?}, which {problem}")))?;
         }
         let name = named.unwrap_or_else(|| in_other_region(&self.name, region));
+        let name = prefixed(prefix, &name).map_err(|problem| self.wrong(problem))?;
         let choice =
             Choice { version: own.version.or(primary.version.clone()), label: own.label.or(primary.label.clone()) };
         let item = choice.with_version_first(service).of(service, &name).map_err(|problem| self.wrong(problem))?;
         Ok(Some(Stored { region: region.clone(), item }))
+    }
+}
+
+/// A name as it is stored, which must not become an ARN by its prefix: that would be one of any Region.
+fn prefixed(prefix: &str, name: &str) -> Result<String, String> {
+    if Arn::parse(name).is_some() {
+        return Ok(name.to_owned());
+    }
+    match format!("{prefix}{name}") {
+        arn if arn.starts_with("arn:") && !prefix.is_empty() => {
+            Err("is an ARN with the `prefix` of the class; write the whole ARN in objectName".into())
+        }
+        stored => Ok(stored),
     }
 }
 

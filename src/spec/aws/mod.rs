@@ -28,6 +28,8 @@ use crate::plan::{FileLayout, FilePermission, InvalidPermission, Owner, SecretPl
 
 /// Most characters of a text that is refused, perhaps for its length, that its error shows.
 const SHOWN: usize = 100;
+/// Most bytes of `prefix`: more than names of secrets have.
+const MAX_PREFIX_BYTES: usize = 512;
 
 /// A class whose text is right. Where it leaves the Region open, [`Class::plan`] settles that.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +59,7 @@ impl Class {
         let failover_region = self::region(parameters, "failoverRegion")?;
         let mut warnings = unknown_parameters(parameters);
         let authentication = authentication::parse(parameters, &mut warnings)?;
+        let prefix = self::prefix(parameters)?;
         let translation = translation::parse(parameter(parameters, "pathTranslation"))?;
         let refresh_interval = self::refresh_interval(parameters)?;
         let layout = self::layout(parameters)?;
@@ -71,6 +74,7 @@ impl Class {
             .map(|(raw, position)| {
                 let raw = raw.ok_or(SpecError::EmptyObject { position })?;
                 let defaults = Defaults {
+                    prefix,
                     translation,
                     failover_region: failover_region.as_ref(),
                     permission,
@@ -133,6 +137,15 @@ fn region(parameters: &Parameters, name: &'static str) -> Result<Option<Region>,
     Ok(Some(region))
 }
 
+fn prefix(parameters: &Parameters) -> Result<&str, SpecError> {
+    match parameter(parameters, "prefix") {
+        Some(long) if long.len() > MAX_PREFIX_BYTES => {
+            Err(wrong("prefix", long, format!("… has {} bytes; {MAX_PREFIX_BYTES} is the limit", long.len())))
+        }
+        prefix => Ok(prefix.unwrap_or_default()),
+    }
+}
+
 fn refresh_interval(parameters: &Parameters) -> Result<Option<RefreshInterval>, SpecError> {
     let Some(value) = parameter(parameters, "refreshInterval") else { return Ok(None) };
     let interval = RefreshInterval::parse(value).map_err(|problem| wrong("refreshInterval", value, problem))?;
@@ -169,11 +182,12 @@ fn owner(parameters: &Parameters, name: &'static str) -> Result<Option<u32>, Spe
 
 fn unknown_parameters(parameters: &Parameters) -> Vec<String> {
     /// The last is no parameter of a class, but stands among them: the class's name, which the driver adds.
-    const KNOWN: [&str; 16] = [
+    const KNOWN: [&str; 17] = [
         "objects",
         "region",
         "failoverRegion",
         "pathTranslation",
+        "prefix",
         "usePodIdentity",
         "preferredAddressType",
         "auth",
