@@ -6,6 +6,7 @@ mod volume;
 pub use jwt::jwt;
 pub use volume::volume_ops;
 
+use std::collections::BTreeMap;
 use std::path::{Component, Path};
 
 use base64::Engine as _;
@@ -43,6 +44,7 @@ pub fn target(name: &str) -> Option<fn(&[u8])> {
         "jwt" => jwt,
         "objects_yaml" => objects_yaml,
         "path" => path,
+        "template" => template,
         "volume_ops" => volume_ops,
         _ => return None,
     })
@@ -220,6 +222,61 @@ pub fn json_expand(input: &[u8]) {
         let place = members.iter().position(is_of);
         members.swap_remove(place.unwrap_or_else(|| panic!("{path} is of no key")));
     }
+}
+
+/// A format, newline, a JSON secret of texts.
+pub fn template(input: &[u8]) {
+    let Some((format, document)) = two_parts(input) else { return };
+    if !format.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+        return; // it says more than a format
+    }
+    let objects =
+        "[{objectName: a, objectType: secretsmanager, extractOnly: true, templateOnly: true, expandJson: true}]";
+    let templates = format!("[{{path: made, format: {format}}}]");
+    let parameters = [("objects", objects), ("templates", &templates), ("pathTranslation", "False")];
+    let parameters: Parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let Ok(class) = Class::parse(&parameters, permission(), &Limits::DEFAULT) else { return };
+    let plan = class.plan(&region()).expect("it has no Regions that contradict");
+    let value = SecretValue { content: document.to_owned().into(), version: "1".into() };
+    let fetched = Fetched { address: plan.objects[0].address.clone(), value: value.into() };
+    let Ok(rendered) = render(&[(&plan.objects[0], &fetched)], true, &plan.templates, &Limits::DEFAULT) else { return };
+
+    let made = rendered.files.values().next().expect("the template's").content.expose();
+    let made = std::str::from_utf8(made).expect("texts make a text");
+    assert_eq!(rendered.files.len(), 1);
+    let document = document.strip_prefix('\u{feff}').unwrap_or(document);
+    // Of numbers and the like it has the spelling, which `json_expand` looks at. Names lose slashes at their beginning.
+    let Ok(secret) = serde_json::from_str::<BTreeMap<String, Option<String>>>(document) else { return };
+    let secret: BTreeMap<String, String> = secret.into_iter().filter_map(|(name, text)| Some((name, text?))).collect();
+    if secret.keys().any(|name| name.starts_with('/')) {
+        return;
+    }
+    let read: BTreeMap<String, String> = match format.to_ascii_lowercase().as_str() {
+        "json" => serde_json::from_str(made).expect(made),
+        "toml" => toml::from_str(made).expect(made),
+        // Its reader has limits that a secret of all keys goes over.
+        "yaml" if secret.len() < 100 => serde_yaml::from_str(made).expect(made),
+        "dotenv" => variables(made),
+        _ => return,
+    };
+    assert_eq!(read, secret);
+}
+
+/// What a shell makes of a file in which nothing is expanded.
+fn variables(mut rest: &str) -> BTreeMap<String, String> {
+    let mut read = BTreeMap::new();
+    while let Some((name, behind)) = rest.split_once('=') {
+        let quote = behind.chars().next().filter(|first| matches!(first, '\'' | '"'));
+        let (text, behind) = match quote {
+            Some(quote) => behind[1..].split_once(quote).expect("the quotes are closed"),
+            None => behind.split_at(behind.find('\n').expect("the line ends")),
+        };
+        assert!(quote != Some('"') || !text.contains(['\\', '$', '`']), "a shell would look into {text:?}");
+        read.insert(name.to_owned(), text.to_owned());
+        rest = behind.strip_prefix('\n').expect("the line ends behind the quotes");
+    }
+    assert_eq!(rest, "");
+    read
 }
 
 /// An encoding, newline, a value.

@@ -61,6 +61,20 @@ async fn p14_no_secret_token_or_credential_is_in_a_log_or_an_error() {
     ask(&pick("'length(x, x)'"), good()).await;
     ask("- {objectName: shop/text, objectType: secretsmanager, jmesPath: [{path: a, objectAlias: b}]}", good()).await;
     ask("- {objectName: bank/gold, objectType: secretsmanager}", good()).await;
+    for more in [
+        "decode: base64",
+        "decode: hex",
+        "key: a",
+        "expandJson: true",
+        "verify: {json: true}",
+        "verify: {keys: [a]}",
+        "verify: {regexp: '^x$'}",
+    ] {
+        assert!(
+            !ask(&format!("- {{objectName: shop/text, objectType: secretsmanager, {more}}}"), good()).await,
+            "{more}"
+        );
+    }
     ask(&text, good().forged()).await;
     ask(&text, good().expires_in(-120)).await;
     for fault in [
@@ -81,6 +95,10 @@ async fn p14_no_secret_token_or_credential_is_in_a_log_or_an_error() {
         world.cloud.clear_faults();
     }
     assert!(world.cloud.count("create tokenreviews") > 1, "the key set was read a moment ago, and lacks the key");
+    // What is made of a value that it cannot be made of.
+    world.cloud.put_secret("eu-west-1", "shop/odd", format!("{VALUE} it's \"odd\""));
+    let odd = class_of(&["shop/odd"]).with("templates", "[{path: made, format: dotenv}]");
+    told.push_str(&format!("{:?}\n", world.ask(&odd).await.expect_err("no quotes for it")));
     // The other ways: Parameter Store, EKS Pod Identity, a second Region.
     let parameter = class("- {objectName: /shop/parameter, objectType: ssmparameter}")
         .with("usePodIdentity", "true")
@@ -115,6 +133,9 @@ async fn p14_no_secret_token_or_credential_is_in_a_log_or_an_error() {
         }
     }
     assert!(told.contains("and instead of it"), "errors of both Regions are told");
+    for reason in ["DecodeFailed", "JsonKeyNotFound", "NotJson", "ValueRejected", "InvalidTemplate"] {
+        assert!(told.contains(reason), "{reason}");
+    }
     // Keys of a Secret, whole and broken, by themselves and to assume a role.
     let chain = "- {roleArn: 'arn:aws:iam::111122223333:role/other', externalId: shop-1}";
     for (key, chain) in [(STATIC_KEY.to_owned(), ""), (STATIC_KEY.to_owned(), chain), (format!("{STATIC_KEY} x"), "")] {
