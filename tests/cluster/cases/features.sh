@@ -17,7 +17,7 @@ a_class_of_new_keys_is_served_where_the_driver_writes() {
   a_class_of_new_keys_is_served
   delete_secret shop/flag
   wait_for "absence in the versions" "$refresh_limit" is_noted perhaps flag absent
-  expect "files of the other pod" "$(files_of beyond)" "app.env password user"
+  wait_for "end of the file beside others" "$refresh_limit" has_only beyond "app.env password user"
   expect "files of the pod that had one" "$(files_of perhaps)" flag
 }
 

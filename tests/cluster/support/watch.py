@@ -39,7 +39,7 @@ def main(pid, paths):
             watch, mask, _, length = struct.unpack("iIII", events[:16])
             name = events[16 : 16 + length].rstrip(b"\0").decode()
             said = "|".join(word for event, word in EVENTS.items() if mask & event)
-            print(watched[watch], said, name, flush=True)
+            print(f"{watched[watch]} {said} {name}".rstrip(), flush=True)
             events = events[16 + length :]
 
 
