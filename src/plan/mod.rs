@@ -2,7 +2,7 @@
 //!
 //! `spec` makes a [`SecretPlan`] from a class; `secrets` fetches what it names, `render` turns values into files, `volume`
 //! writes those. Everything here is checked when it is made, so nobody who receives it checks again. It is data without
-//! behaviour, names no room, and so may be named by all of them.
+//! behaviour but what its own words mean, names no room, and so may be named by all of them.
 
 #[cfg(feature = "aws")]
 pub mod aws;

@@ -9,7 +9,9 @@ use crate::plan::Format;
 /// Why a text cannot be written; reads on after "the file … cannot be written as …: ". Texts are not shown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unwritable {
-    #[error("it would be too large")]
+    #[error(
+        "with it a file or all of `templates` would be over a limit; put less into it, or raise --max-value-bytes or --max-mount-bytes"
+    )]
     TooLarge,
     #[error("`files` takes none of the class's files")]
     Nothing,

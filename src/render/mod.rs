@@ -13,13 +13,13 @@ mod json;
 mod template;
 mod verify;
 
-pub use decode::decode;
 pub use error::RenderError;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use assembly::{Assembly, Origin};
+use decode::decode;
 use error::Of;
 use evaluate::{Budget, evaluate};
 use expand::expand;

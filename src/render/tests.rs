@@ -227,6 +227,14 @@ fn a14_patterns_that_take_long_are_refused_and_those_of_every_day_are_not() {
 }
 
 #[test]
+fn a39_a_key_of_ten_kilobytes_is_refused_in_a_short_text() {
+    let secret = format!(r#"{{"{}": "x"}}"#, "é".repeat(10_000));
+    let error = expand_all(&[&secret], &everything(), &Limits::DEFAULT).expect_err("too long");
+    assert_eq!(error.reason(), Reason::InvalidFileName);
+    assert!(error.to_string().len() < 700, "{error}");
+}
+
+#[test]
 fn a14_templates_together_stay_within_a_mount() {
     let template = |number| crate::plan::Template {
         path: format!("t{number}").parse().expect("valid"),

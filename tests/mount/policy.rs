@@ -53,6 +53,29 @@ async fn a06_the_policy_refuses_before_aws_is_asked_and_names_its_rule() {
         (of_key().with("failoverRegion", "eu-central-1"), "RegionNotAllowed", "Region eu-central-1"),
         (class_of(&["shop/key", "bank/gold"]), "ObjectNotAllowed", "secret \"bank/gold\""),
         (class("- {objectName: /bank/gold, objectType: ssmparameter}"), "ObjectNotAllowed", "parameter \"/bank/gold\""),
+        // What an object says of itself counts, however it is put together.
+        (
+            class("- {objectName: shop/key, objectType: secretsmanager, region: us-east-1}"),
+            "RegionNotAllowed",
+            "Region us-east-1",
+        ),
+        (
+            class("- {objectName: 'arn:aws:secretsmanager:us-east-1:111122223333:secret:shop/key', objectAlias: x}"),
+            "RegionNotAllowed",
+            "Region us-east-1",
+        ),
+        (class_of(&["gold"]).with("prefix", "bank/"), "ObjectNotAllowed", "secret \"bank/gold\""),
+        (class_of(&["nk/gold"]).with("prefix", "ba"), "ObjectNotAllowed", "secret \"bank/gold\""),
+        (
+            class("- {objectName: bank/gold, objectType: secretsmanager, accountId: '111122223333', optional: true}"),
+            "ObjectNotAllowed",
+            "secret:bank/gold",
+        ),
+        (
+            class("- {objectName: /bank/gold, objectType: ssmparameter, accountId: '111122223333'}"),
+            "ObjectNotAllowed",
+            "parameter/bank/gold",
+        ),
     ] {
         assert_refused(
             world.ask(&class).await,

@@ -1,4 +1,4 @@
-//! One entry of `objects`, or of `assumeRoles`, as it is written, before anything is checked.
+//! One entry of `objects`, `templates` or `assumeRoles`, as it is written, before anything is checked.
 //!
 //! Keys match without regard to case, as in the official provider; the last of equal keys wins. Keys that are not known are
 //! kept by name, so that a typo can be pointed out.

@@ -38,7 +38,14 @@ pub fn parse(
         for key in &raw.unknown_keys {
             warnings.push(format!("unknown key {key:?} in file {number} of templates is ignored"));
         }
-        template(raw, permission, owner).map_err(|problem| SpecError::Template { number, problem })
+        let written = given(raw.file_permission.clone());
+        let template = template(raw, permission, owner).map_err(|problem| SpecError::Template { number, problem })?;
+        if let Some(written) = written.filter(|written| *written != template.permission.to_string()) {
+            warnings.push(format!(
+                "the special bits of filePermission {written:?} of file {number} of templates are not set"
+            ));
+        }
+        Ok(template)
     });
     templates.collect()
 }

@@ -242,6 +242,16 @@ fn a15_special_bits_are_dropped_with_a_warning_and_other_texts_refused() {
 }
 
 #[test]
+fn a15_special_bits_of_a_template_are_dropped_with_a_warning_too() {
+    let objects = "- {objectName: a, objectType: secretsmanager}";
+    let templates =
+        "[{path: x, format: json, filePermission: '4750'}, {path: y, format: json, filePermission: '0400'}]";
+    let class = parse_with(&[("objects", objects), ("templates", templates)]).expect("valid");
+    assert_eq!(class.templates.iter().map(|template| template.permission.mode()).collect::<Vec<_>>(), [0o750, 0o400]);
+    assert_eq!(class.warnings, ["the special bits of filePermission \"4750\" of file 1 of templates are not set"]);
+}
+
+#[test]
 fn f66_a_class_without_objects_is_refused() {
     for objects in ["", "[]", "null", "# nothing"] {
         assert_eq!(reason_of(objects), Reason::InvalidObjects, "{objects:?}");
