@@ -169,7 +169,7 @@ impl<P: Provider> Mounter<P> {
             self.answered.note(target);
             return Ok((Mounted { versions, files: Some(files) }, Outcome::Answered));
         };
-        let outcome = match volumes.replace(volume, files, plan.layout).await? {
+        let outcome = match volumes.replace(volume, files, plan.layout, time.deadline).await? {
             volume::Outcome::Changed => Outcome::Changed,
             volume::Outcome::Unchanged => Outcome::Unchanged,
         };

@@ -19,6 +19,7 @@ use super::served::Served;
 use super::target::age_if_empty;
 use super::write::Write;
 use super::{Held, Outcome, PodTarget, TargetPath, VolumeError};
+use crate::clock::Instant;
 use crate::plan::{FileLayout, Files};
 
 /// Longer than anybody takes from a link to the file that it leads to.
@@ -83,14 +84,20 @@ impl Volumes {
         Ok(Volume { target, asked, is_written })
     }
 
-    /// Makes `files` the content of the volume. When the returned future is dropped before it is done, nothing more is
-    /// written.
+    /// Makes `files` the content of the volume. When the returned future is dropped before it is done, or when it is not done
+    /// by `deadline`, nothing more is written.
     ///
     /// # Errors
     /// The first step that fails; see [`VolumeError`].
-    pub async fn replace(&self, volume: Volume, files: Files, layout: FileLayout) -> Result<Outcome, VolumeError> {
-        let wanted = Wanted(Arc::new(AtomicBool::new(true)));
-        let still_wanted = wanted.0.clone();
+    pub async fn replace(
+        &self,
+        volume: Volume,
+        files: Files,
+        layout: FileLayout,
+        deadline: Instant,
+    ) -> Result<Outcome, VolumeError> {
+        let waiting = Waiting::until(deadline);
+        let wanted = waiting.wanted();
         let (served, headroom) = (self.served.clone(), self.headroom.clone());
         self.run(move || {
             let Volume { target, asked, is_written } = volume;
@@ -99,7 +106,7 @@ impl Volumes {
                 return Err(VolumeError::Outdated);
             }
             let directory = target.open()?;
-            let given_up = || !still_wanted.load(Ordering::Acquire);
+            let given_up = || !wanted.still();
             // Not under the lock, which every request takes as it comes.
             let held = || Held::of(&served().targets());
             let (headroom, held, given_up) = (&headroom, &held, &given_up);
@@ -132,11 +139,56 @@ impl Volumes {
     }
 }
 
-/// Says no once it is dropped.
-struct Wanted(Arc<AtomicBool>);
+/// Somebody who waits for a write.
+struct Waiting(Wanted);
 
-impl Drop for Wanted {
+/// Whether a write is still wanted.
+#[derive(Clone)]
+struct Wanted {
+    is_waited_for: Arc<AtomicBool>,
+    deadline: Instant,
+}
+
+impl Waiting {
+    fn until(deadline: Instant) -> Self {
+        Self(Wanted { is_waited_for: Arc::new(AtomicBool::new(true)), deadline })
+    }
+
+    fn wanted(&self) -> Wanted {
+        self.0.clone()
+    }
+}
+
+impl Drop for Waiting {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
+        self.0.is_waited_for.store(false, Ordering::Release);
+    }
+}
+
+impl Wanted {
+    /// A process that stood still for a while finds what it waited for, and only then that nobody waits for it any more. So
+    /// the deadline, at which every caller is still there, counts for itself.
+    fn still(&self) -> bool {
+        self.is_waited_for.load(Ordering::Acquire) && Instant::now() < self.deadline
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_is_wanted_until_its_deadline_and_while_somebody_waits() {
+        let minute = Duration::from_secs(60);
+        let waiting = Waiting::until(Instant::now() + minute);
+        let wanted = waiting.wanted();
+        assert!(wanted.still());
+        tokio::time::advance(minute).await;
+        assert!(!wanted.still(), "its caller may have gone, unseen");
+
+        let waiting = Waiting::until(Instant::now() + minute);
+        let wanted = waiting.wanted();
+        drop(waiting);
+        assert!(!wanted.still());
     }
 }
