@@ -121,6 +121,14 @@ pub struct Settings {
         default_value = "true", default_missing_value = "true", num_args = 0..=1, require_equals = true)]
     pub landlock: bool,
 
+    /// Port for probes: /livez, and /readyz, which asks this provider through its sockets; 0 for none
+    #[arg(long, env = "SECRETMOUNT_HEALTH_PORT", value_name = "PORT", default_value_t = 0)]
+    pub health_port: u16,
+
+    /// Port for Prometheus: /metrics; 0 for none
+    #[arg(long, env = "SECRETMOUNT_METRICS_PORT", value_name = "PORT", default_value_t = 0)]
+    pub metrics_port: u16,
+
     /// What is logged: error, warn, info, debug or trace, or a filter such as secretmount=debug
     #[arg(long, env = "SECRETMOUNT_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
     pub log_level: String,

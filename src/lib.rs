@@ -7,6 +7,7 @@
 //! [`mount`] knows the order, [`plan`] holds the words that all of them share, [`provider`] is what differs between clouds.
 //! `docs/architecture.md` says why.
 
+pub mod admin;
 #[cfg(feature = "aws")]
 mod aws;
 #[cfg(feature = "aws")]

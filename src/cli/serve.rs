@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::reach::reach;
+use crate::admin::{Health, Numbers, Observe, listen};
 use crate::aws::Document;
 use crate::clock::SystemClock;
 use crate::cluster::{ClusterError, KubernetesApi, KubernetesClient};
@@ -26,7 +27,7 @@ use crate::provider::Provider;
 use crate::provider::aws::Aws;
 use crate::secrets::aws::AwsBackend;
 use crate::secrets::{CallsAtOnce, Share};
-use crate::telemetry::{self, Log};
+use crate::telemetry::{self, Log, metrics};
 use crate::volume::Volumes;
 
 /// Everything that blocks has threads of its own. With two for the rest a node's start took more CPU and no less time.
@@ -52,6 +53,7 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
         // The place only: the payload can hold what was being worked on.
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "a request made this provider panic");
+        metrics().panicked();
     }));
     // Both the SDK and the Kubernetes client take the provider of the process where they are not given one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -124,6 +126,7 @@ async fn serve(settings: Settings, log: Arc<Log>, confined: Confined) -> anyhow:
     let refreshes = Refreshes { max_age: settings.max_age, share, pause_after_failure: settings.failed_refresh_pause };
     let mounter = Arc::new(Mounter::new(provider, identity, writing, settings.limits, refreshes, at_once));
     tokio::spawn(sweep(Arc::downgrade(&mounter), Arc::downgrade(&log)));
+    open_ports(&settings, &mounter, &stop)?;
     let closing = CancellationToken::new();
     let service = ProviderService::new(mounter, settings.mount_deadline, closing.clone());
     let shutdown = Shutdown { stop, grace: settings.shutdown_grace, closing };
@@ -141,6 +144,34 @@ impl PublishedKeys for Document {
 
     async fn read(&self) -> Result<String, String> {
         self.read().await
+    }
+}
+
+/// The ports that operators ask on, where they want them.
+///
+/// # Errors
+/// One port for both.
+fn open_ports(settings: &Settings, mounter: &Arc<Mounter<Aws>>, stop: &CancellationToken) -> anyhow::Result<()> {
+    let (health, numbers) = (settings.health_port, settings.metrics_port);
+    anyhow::ensure!(
+        health != numbers || health == 0,
+        "--health-port and --metrics-port are both {health}; give them two ports, of which probes can have one to themselves"
+    );
+    if health != 0 {
+        let directories = settings.provider_volume.iter().filter(|directory| directory.is_dir());
+        let sockets = directories.map(|directory| directory.join(Aws::SOCKET)).collect();
+        tokio::spawn(listen(health, Arc::new(Health::new(sockets)), stop.clone()));
+    }
+    if numbers != 0 {
+        tokio::spawn(listen(numbers, Arc::new(Numbers(mounter.clone())), stop.clone()));
+    }
+    Ok(())
+}
+
+#[async_trait]
+impl Observe for Mounter<Aws> {
+    async fn observe(&self) {
+        self.observe().await;
     }
 }
 

@@ -208,7 +208,7 @@ mod tests {
             (half, "needs both"),
             (empty, "there is no certificate in it"),
         ] {
-            let error = format!("{:#}", tls(&config).err().expect(what));
+            let error = format!("{:#}", tls(&config).expect_err(what));
             assert!(error.contains(what), "{error}");
         }
     }

@@ -18,6 +18,7 @@ use tracing::{info, warn};
 
 use super::final_codes::FinalCodes;
 use super::socket::{Socket, SocketError};
+use crate::telemetry::metrics;
 
 /// Calls of one connection at a time.
 const MAX_STREAMS: u32 = 256;
@@ -100,6 +101,7 @@ impl Place {
         S::Future: Send + 'static,
     {
         let mut connections = JoinSet::new();
+        metrics().socket_is_there();
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -107,6 +109,7 @@ impl Place {
                 () = self.socket.lost() => match Socket::bind(&self.directory, &self.name) {
                     Ok((socket, listener)) => {
                         warn!(socket = %socket.path().display(), "the socket was gone and is put back");
+                        metrics().socket_was_restored();
                         (self.socket, self.listener) = (socket, listener);
                     }
                     Err(error) => warn!(%error, "the socket is gone and cannot be put back"),
@@ -114,6 +117,7 @@ impl Place {
             }
         }
         self.socket.remove();
+        metrics().socket_is_gone();
         drop(self.listener);
         while connections.join_next().await.is_some() {}
     }

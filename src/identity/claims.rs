@@ -54,6 +54,16 @@ pub enum TokenError {
 const UNREADABLE: TokenError = TokenError::Claim("iss, aud, sub, exp and kubernetes.io are needed");
 
 impl TokenError {
+    /// How it is counted.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::UnknownKey | Self::Signature | Self::Review | Self::Header(_) => "signature",
+            Self::TooLong(_) | Self::Malformed | Self::Claim(_) | Self::Issuer | Self::Audience(_) => "claims",
+            Self::Expired { .. } | Self::NotYet { .. } => "expired",
+            Self::Mismatch(_) | Self::OtherNode => "binding",
+        }
+    }
+
     pub fn reason(&self) -> Reason {
         match self {
             Self::TooLong(_)

@@ -11,6 +11,7 @@ use tokio::sync::{Mutex, watch};
 use super::key_set::{KeySet, VerifyingKey};
 use crate::clock::Instant;
 use crate::cluster::{ClusterError, KubernetesApi};
+use crate::telemetry::metrics;
 
 /// Least time between two reads, so that neither forged tokens nor an API server that is down make us ask more often.
 const FLOOR: Duration = Duration::from_secs(10);
@@ -87,6 +88,7 @@ struct Read {
 impl Keys {
     pub async fn start(source: KeySource) -> Result<Self, ClusterError> {
         let keys = source.read().await?;
+        metrics().key_set_was_read();
         let now = Instant::now();
         let outcome = watch::Sender::new(Ok(()));
         Ok(Self { source, state: RwLock::new(Read { keys, at: now }), asked: Mutex::new(now), outcome })
@@ -158,6 +160,7 @@ impl Keys {
         let at = Instant::now();
         *asked = at;
         let result = self.source.read().await.map(|keys| {
+            metrics().key_set_was_read();
             *self.state.write().unwrap_or_else(PoisonError::into_inner) = Read { keys, at };
         });
         let _ = self.outcome.send_replace(result.clone());

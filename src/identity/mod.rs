@@ -41,6 +41,7 @@ use crate::cluster::{ClusterError, KubernetesApi};
 use crate::config::TokenVerification;
 use crate::reason::{Explained, Reason};
 use crate::sensitive::ServiceAccountToken;
+use crate::telemetry::{Cache, Got, metrics};
 
 /// Longest token that is looked at, in bytes. Kubelet's have about 1,100.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
@@ -76,6 +77,17 @@ impl Explained for IdentityError {
             Self::Refused(error) => error.reason(),
             Self::NoReview(error @ ClusterError::Forbidden { .. }) => error.reason(),
             Self::NoKeys(_) | Self::NoReview(_) => Reason::KeysUnavailable,
+        }
+    }
+}
+
+impl IdentityError {
+    /// How it is counted.
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Missing { .. } => "claims",
+            Self::Refused(error) => error.word(),
+            Self::NoKeys(_) | Self::NoReview(_) => "unavailable",
         }
     }
 }
@@ -156,6 +168,18 @@ impl Identity {
         audience: &str,
         deadline: Instant,
     ) -> Result<Principal, IdentityError> {
+        let proved = self.proved(pod, token, audience, deadline).await;
+        metrics().token(proved.as_ref().map_or_else(IdentityError::word, |_| "ok"));
+        proved
+    }
+
+    async fn proved(
+        &self,
+        pod: &ClaimedPod,
+        token: ServiceAccountToken,
+        audience: &str,
+        deadline: Instant,
+    ) -> Result<Principal, IdentityError> {
         if token.expose().len() > MAX_TOKEN_BYTES {
             return Err(TokenError::TooLong(token.expose().len()).into());
         }
@@ -168,7 +192,9 @@ impl Identity {
         if let Some(keys) = &self.keys {
             keys.renew(deadline).await;
         }
-        let proof = match self.proofs.get(&digest).filter(|proof| proof.counts(|id| self.known_key(id))) {
+        let known = self.proofs.get(&digest).filter(|proof| proof.counts(|id| self.known_key(id)));
+        metrics().looked_for(Cache::Tokens, if known.is_some() { Got::Hit } else { Got::Miss }, 1);
+        let proof = match known {
             Some(proof) => proof,
             None => {
                 let proof = self.vouch(&token, digest, pod, audience, deadline).await?;

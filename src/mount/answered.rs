@@ -19,6 +19,10 @@ struct Table {
 }
 
 impl Answered {
+    pub fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).targets.len()
+    }
+
     pub fn contains(&self, target: &TargetPath) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).targets.contains_key(target)
     }

@@ -25,7 +25,7 @@ use crate::reason::{Explained, Explanation, Reason, chain};
 use crate::render::{RenderError, render};
 use crate::secrets::{CallsAtOnce, CredentialSource, Demand, FetchError, Fetcher, Found, Kept, Share, UnfoldError};
 use crate::spec::SpecError;
-use crate::telemetry::{MountRecord, Outcome, Stage};
+use crate::telemetry::{Cache, MountRecord, Outcome, Stage, VolumesNow, Write, metrics};
 use crate::volume::{self, TargetPath, VolumeError, Volumes};
 
 /// The pipeline of one cloud.
@@ -94,6 +94,21 @@ impl<P: Provider> Mounter<P> {
         self.fetcher.sweep();
     }
 
+    /// Counts what is kept and what fails, for whoever looks at numbers now.
+    pub async fn observe(&self) {
+        let (entries, bytes) = self.fetcher.kept();
+        metrics().cache_is(Cache::Secrets, entries, bytes);
+        let (failing, failing_for) = self.failing.now();
+        let (all, bytes) = match &self.writing {
+            Writing::Provider(volumes) => {
+                let held = volumes.held().await.unwrap_or_default();
+                (held.volumes, held.bytes)
+            }
+            Writing::Driver => (self.answered.len(), 0),
+        };
+        metrics().volumes_are(VolumesNow { all, failing, failing_for, bytes });
+    }
+
     /// Serves a mount, and ends by `deadline` whatever happens. A caller that goes away drops the future: then nothing more
     /// is asked of anyone and nothing more is written.
     ///
@@ -147,6 +162,9 @@ impl<P: Provider> Mounter<P> {
             }
         };
         let is_refresh = is_written || self.answered.contains(&target);
+        if is_refresh {
+            record.is_refresh();
+        }
         let freshness = Freshness::of(is_refresh, self.max_age);
         let credentials = self.provider.credentials(&class, &principal, &request.secrets, freshness, time.deadline);
         let credentials = credentials.map_err(of_provider)?;
@@ -171,10 +189,14 @@ impl<P: Provider> Mounter<P> {
             self.answered.note(target);
             return Ok((Mounted { versions, files: Some(files) }, Outcome::Answered));
         };
-        let outcome = match volumes.replace(volume, files, plan.layout, time.deadline).await? {
-            volume::Outcome::Changed => Outcome::Changed,
-            volume::Outcome::Unchanged => Outcome::Unchanged,
+        let written = volumes.replace(volume, files, plan.layout, time.deadline).await;
+        let (write, outcome) = match &written {
+            Ok(volume::Outcome::Changed) => (Write::Changed, Outcome::Changed),
+            Ok(volume::Outcome::Unchanged) => (Write::Unchanged, Outcome::Unchanged),
+            Err(_) => (Write::Failed, Outcome::Unchanged),
         };
+        metrics().volume_write(write);
+        written?;
         self.answered.note(target);
         Ok((Mounted { versions, files: None }, outcome))
     }
@@ -207,6 +229,7 @@ impl<P: Provider> Mounter<P> {
                 // That there is none yet says nothing about the class.
                 Found::Absent(_) if object.is_previous() => {}
                 Found::Absent(error) => {
+                    metrics().object_skipped(error.reason());
                     record.warnings(&[format!("object {} is optional and left out: {error}", object.position)]);
                     absent.extend(object.ids());
                 }

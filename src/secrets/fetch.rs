@@ -15,6 +15,7 @@ use super::{CredentialSource, Demand, FetchError, SecretBackend, SecretValue};
 use crate::clock::Instant;
 use crate::plan::{Address, Object, SecretPlan};
 use crate::random;
+use crate::telemetry::{Cache, Got, metrics};
 
 /// How long a first mount waits before it tries again what has failed for a cause that may pass, and how long at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -50,6 +51,11 @@ impl<B: SecretBackend, R: Eq + Hash + Send + Sync> Fetcher<B, R> {
     /// `max_bytes` is the most that one value may have.
     pub fn new(backend: Arc<B>, kept: Kept<R, B::Address>, at_once: CallsAtOnce, max_bytes: usize) -> Self {
         Self { endpoints: Endpoints::new(backend, at_once), kept, max_bytes }
+    }
+
+    /// How many answers are kept, and what they take in bytes.
+    pub fn kept(&self) -> (usize, usize) {
+        self.kept.size()
     }
 
     /// Drops what is kept and too old for everybody.
@@ -197,6 +203,7 @@ impl<B: SecretBackend, R: Eq + Hash + Send + Sync> Fetcher<B, R> {
             Err(error) => return call.iter().map(|_| Err(error.clone())).collect(),
         };
         if let Some(answers) = whole(self.kept.find(&reader, call, demand)) {
+            metrics().looked_for(Cache::Secrets, Got::Hit, call.len());
             return answers;
         }
         // Where nothing is kept, those who waited would have to ask one after the other.
@@ -226,6 +233,9 @@ impl<B: SecretBackend, R: Eq + Hash + Send + Sync> Fetcher<B, R> {
         let mut found = self.kept.find(reader, call, demand);
         let missing: Vec<B::Address> =
             call.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(address, _)| address.clone()).collect();
+        // Whoever waited finds what was asked for meanwhile.
+        metrics().looked_for(Cache::Secrets, Got::Joined, call.len() - missing.len());
+        metrics().looked_for(Cache::Secrets, Got::Miss, missing.len());
         if !missing.is_empty() {
             let asked = Instant::now();
             let answers: Vec<Answer> = match access.read(demand.since, &missing).await {

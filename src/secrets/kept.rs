@@ -75,6 +75,12 @@ impl<R: Eq + Hash, A: Address> Kept<R, A> {
         Self { table: Mutex::new(table), calls: Flights::new(MOST_CALLS), share, max_age }
     }
 
+    /// How many answers there are, and what they take in bytes, about.
+    pub fn size(&self) -> (usize, usize) {
+        let table = self.table();
+        (table.entries.values().map(HashMap::len).sum(), table.bytes)
+    }
+
     /// The answers that a demand may be given, by address.
     pub fn find(&self, reader: &R, addresses: &[A], demand: Demand) -> Vec<Option<Answer>> {
         let table = self.table();

@@ -1,10 +1,13 @@
-//! One line for each mount.
+//! One line for each mount, and what of it is counted.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use tonic::Code;
 use tracing::{debug, info, warn};
 
+use super::metrics::metrics;
 use crate::clock::Instant;
 use crate::identity::ClaimedPod;
 use crate::reason::Reason;
@@ -18,6 +21,40 @@ pub enum Stage {
     Secrets,
     Render,
     Volume,
+}
+
+impl Stage {
+    pub(super) const ALL: [Self; 6] =
+        [Self::Spec, Self::Identity, Self::Credentials, Self::Secrets, Self::Render, Self::Volume];
+
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::Spec => "spec",
+            Self::Identity => "identity",
+            Self::Credentials => "credentials",
+            Self::Secrets => "secrets",
+            Self::Render => "render",
+            Self::Volume => "volume",
+        }
+    }
+}
+
+/// Whether a pod starts, or its volume is refreshed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    Mount,
+    Remount,
+}
+
+impl Operation {
+    pub(super) const ALL: [Self; 2] = [Self::Mount, Self::Remount];
+
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::Mount => "mount",
+            Self::Remount => "remount",
+        }
+    }
 }
 
 impl fmt::Display for Stage {
@@ -53,7 +90,11 @@ pub struct MountRecord {
 }
 
 struct State {
+    operation: Operation,
     stage: Stage,
+    entered: Instant,
+    /// How long it was in the stages before.
+    stages: Vec<(Stage, Duration)>,
     volume: String,
     warnings: Vec<String>,
     end: End,
@@ -69,12 +110,26 @@ enum End {
 
 impl MountRecord {
     pub fn start(pod: &ClaimedPod, class: &str) -> Self {
-        let state = State { stage: Stage::Spec, volume: String::new(), warnings: Vec::new(), end: End::Cancelled };
-        Self { pod: pod.clone(), class: class.into(), started: Instant::now(), state: Mutex::new(state) }
+        metrics().mount_begins();
+        let started = Instant::now();
+        let state = State {
+            operation: Operation::Mount,
+            stage: Stage::Spec,
+            entered: started,
+            stages: Vec::new(),
+            volume: String::new(),
+            warnings: Vec::new(),
+            end: End::Cancelled,
+        };
+        Self { pod: pod.clone(), class: class.into(), started, state: Mutex::new(state) }
     }
 
     pub fn enter(&self, stage: Stage) {
-        self.state().stage = stage;
+        self.state().enter(stage);
+    }
+
+    pub fn is_refresh(&self) {
+        self.state().operation = Operation::Remount;
     }
 
     pub fn stage(&self) -> Stage {
@@ -107,6 +162,14 @@ impl MountRecord {
     }
 }
 
+impl State {
+    fn enter(&mut self, stage: Stage) {
+        let now = Instant::now();
+        self.stages.push((self.stage, now - self.entered));
+        (self.stage, self.entered) = (stage, now);
+    }
+}
+
 /// The fields that every line has.
 macro_rules! line {
     ($level:ident, $record:expr, $state:expr, $($rest:tt)+) => {
@@ -120,7 +183,15 @@ macro_rules! line {
 
 impl Drop for MountRecord {
     fn drop(&mut self) {
-        let state = self.state();
+        let mut state = self.state();
+        let (code, error) = match &state.end {
+            End::Done(_) => (Code::Ok, None),
+            End::Failed(reason, _) | End::FailedAgain(reason) => (reason.code(), Some(*reason)),
+            End::Cancelled => (Code::Cancelled, None),
+        };
+        let stage = state.stage;
+        state.enter(stage);
+        metrics().mount_ends(state.operation, code, error, self.started.elapsed(), &state.stages);
         match &state.end {
             // An unchanged refresh of every volume of a node once a minute would be noise.
             End::Done(Outcome::Unchanged) => line!(debug, self, state, changed = false, "mount unchanged"),

@@ -124,6 +124,15 @@ impl Volumes {
         .await
     }
 
+    /// What has been written into volumes that are still mounted.
+    ///
+    /// # Errors
+    /// When there is no volume thread any more.
+    pub async fn held(&self) -> Result<Held, VolumeError> {
+        let targets = self.served.lock().unwrap_or_else(PoisonError::into_inner).targets();
+        self.run(move || Ok(Held::of(&targets))).await
+    }
+
     async fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce() -> Result<T, VolumeError> + Send + 'static,

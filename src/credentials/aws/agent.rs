@@ -23,6 +23,7 @@ use crate::clock::Instant;
 use crate::plan::aws::AddressFamily;
 use crate::random;
 use crate::sensitive::ServiceAccountToken;
+use crate::telemetry::{Api, metrics};
 
 /// How much earlier the address that is tried first is dialled: most nodes answer on it within a millisecond.
 const HEAD_START: Duration = Duration::from_millis(200);
@@ -97,7 +98,20 @@ pub enum Failure {
     Strange(&'static str),
 }
 
+/// As numbers name it.
+const API: Api = Api { service: "pod_identity_agent", name: "GetCredentials" };
+
 impl Failure {
+    /// How it is counted.
+    fn word(&self) -> &'static str {
+        match self {
+            Self::NoAddress | Self::Unreachable => "connect",
+            Self::Silent(_) => "timeout",
+            Self::Refused(StatusCode::TOO_MANY_REQUESTS, _) => "TooManyRequestsException",
+            Self::Refused(..) | Self::Strange(_) => "other",
+        }
+    }
+
     /// Whether another try may help: agents start after the node does, and limit how often they are asked.
     fn passes(&self) -> bool {
         match self {
@@ -129,7 +143,9 @@ impl Agent {
         loop {
             let order = self.order(first, family);
             let limit = Instant::now() + self.limit;
+            let began = Instant::now();
             let (asked, result) = self.try_once(&order, token, limit.min(deadline)).await;
+            metrics().backend_request(API, result.as_ref().map_or_else(Failure::word, |_| "ok"), began.elapsed());
             let failure = match result {
                 Ok(body) => {
                     self.first.store(asked, Ordering::Relaxed);

@@ -17,6 +17,7 @@ use crate::plan::aws::{Hop, Region, RoleArn};
 use crate::random;
 use crate::reason::Explained as _;
 use crate::secrets::aws::Session;
+use crate::telemetry::{Cache, Got, metrics};
 
 /// More than the pods of a node have.
 const MOST_SESSIONS: usize = 4_096;
@@ -99,20 +100,36 @@ impl Sessions {
         make: impl AsyncFnOnce() -> Result<Session, CredentialError>,
     ) -> Result<Session, CredentialError> {
         let place = self.flights.place(key);
+        let got = |got| metrics().looked_for(Cache::Credentials, got, 1);
         let (flight, old) = match self.state(&place) {
-            State::Fresh(session) => return Ok(session),
-            State::Refused(error) => return Err(error),
+            State::Fresh(session) => {
+                got(Got::Hit);
+                return Ok(session);
+            }
+            State::Refused(error) => {
+                got(Got::Hit);
+                return Err(error);
+            }
             State::Due(session) => match place.try_flight() {
                 Some(flight) => (flight, Some(session)),
-                None => return Ok(session),
+                None => {
+                    got(Got::Hit);
+                    return Ok(session);
+                }
             },
             State::Empty => (place.flight().await, None),
         };
         // Somebody may have made it while this one came to its turn.
         match self.state(&place) {
-            State::Fresh(session) => return Ok(session),
-            State::Refused(error) if old.is_none() => return Err(error),
-            State::Refused(_) | State::Due(_) | State::Empty => {}
+            State::Fresh(session) => {
+                got(Got::Joined);
+                return Ok(session);
+            }
+            State::Refused(error) if old.is_none() => {
+                got(Got::Joined);
+                return Err(error);
+            }
+            State::Refused(_) | State::Due(_) | State::Empty => got(Got::Miss),
         }
         let result = self.make(&place, old, false, make).await;
         drop(flight);
@@ -130,6 +147,7 @@ impl Sessions {
         refused: &Session,
         make: impl AsyncFnOnce() -> Result<Session, CredentialError>,
     ) -> Result<Session, CredentialError> {
+        metrics().looked_for(Cache::Credentials, Got::Expired, 1);
         let place = self.flights.place(key);
         let _flight = place.flight().await;
         match place.value().and_then(|kept| kept.session) {

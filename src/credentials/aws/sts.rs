@@ -12,11 +12,12 @@ use aws_sdk_sts::operation::assume_role_with_web_identity::{
 };
 use aws_sdk_sts::types::Tag;
 
-use crate::aws::{Clients, Configuration, Operation, Short, ShortWay, TENANTS, Tries};
+use crate::aws::{Clients, Configuration, Operation, Short, ShortWay, TENANTS, Tries, counted};
 use crate::identity::Principal;
 use crate::plan::aws::{Hop, Region, RoleArn};
 use crate::reason::Reason;
 use crate::secrets::aws::Session;
+use crate::telemetry::Api;
 use crate::turns::{Turn, Turns};
 
 /// Longest role session name that STS takes.
@@ -74,7 +75,9 @@ impl Sts {
             .web_identity_token(principal.token().expose())
             .build()
             .map_err(|_| not_built())?;
-        let answer = self.exchange(region, tenant, input).await.map_err(|error| failure(&error, known))?;
+        let exchange = self.exchange(region, tenant, input);
+        let answer = counted(api("AssumeRoleWithWebIdentity"), exchange).await;
+        let answer = answer.map_err(|error| failure(&error, known))?;
         session(answer.credentials, role, tenant)
     }
 
@@ -109,7 +112,7 @@ impl Sts {
         let keys: Vec<String> = hop.transitive_tag_keys.iter().cloned().collect();
         let seconds = hop.duration.map(|duration| i32::try_from(duration.as_secs()).unwrap_or(i32::MAX));
         let _turn = self.turn(region, principal).await;
-        let answer = self
+        let request = self
             .clients
             .of(region, tenant, Tries::All)
             .assume_role()
@@ -120,10 +123,8 @@ impl Sts {
             .set_transitive_tag_keys(Some(keys).filter(|keys| !keys.is_empty()))
             .set_duration_seconds(seconds)
             .customize()
-            .config_override(Builder::new().credentials_provider(by.credentials.clone()))
-            .send()
-            .await
-            .map_err(|error| failure(&error, known))?;
+            .config_override(Builder::new().credentials_provider(by.credentials.clone()));
+        let answer = counted(api("AssumeRole"), request.send()).await.map_err(|error| failure(&error, known))?;
         session(answer.credentials, &hop.role, tenant)
     }
 
@@ -136,6 +137,11 @@ impl Sts {
 async fn example(config: SdkConfig) {
     let signed_by = Builder::new().credentials_provider(ShortWay::nobody());
     let _ = Client::new(&config).get_caller_identity().customize().config_override(signed_by).send().await;
+}
+
+/// As numbers name it.
+const fn api(name: &'static str) -> Api {
+    Api { service: "sts", name }
 }
 
 fn not_built() -> Failure {

@@ -19,12 +19,13 @@ use aws_sdk_ssm::types::{Parameter as Answered, ParameterStringFilter};
 use super::lists::{Pages, value_of_names};
 use super::pace::{Pace, Paces};
 use super::{Session, unmodelled};
-use crate::aws::{Clients, Tries};
+use crate::aws::{Clients, Tries, counted};
 use crate::plan::aws::{Arn, Filter, Item, Parameter, Path, Region, Stored};
 use crate::random;
 use crate::reason::{Explained as _, Reason};
 use crate::secrets::{FetchError, SecretValue, Verdict};
 use crate::sensitive::SecretBytes;
+use crate::telemetry::Api;
 
 const SERVICE: &str = "Parameter Store";
 const REMEDY: &str = "grant ssm:GetParameters on it, or correct objectName or `region`";
@@ -92,7 +93,7 @@ impl ParameterStore {
         let mut attempts = Attempts::at(self.paces.of(session.account(), region));
         loop {
             attempts.turn().await;
-            let error = match self.ask(session, region, call).await {
+            let error = match counted(api("GetParameters"), self.ask(session, region, call)).await {
                 Ok(answer) => {
                     attempts.went_well();
                     return call.iter().map(|address| value_of(&answer, address, &session.role)).collect();
@@ -160,7 +161,8 @@ impl ParameterStore {
         let credentials = Builder::new().credentials_provider(session.credentials.clone());
         let request = self.clients.of(&address.region, session.tenant, Tries::All).get_parameters_by_path();
         let request = request.path(&path.level).recursive(path.is_recursive).max_results(A_PAGE_BELOW);
-        let answer = request.set_next_token(next).customize().config_override(credentials).send().await;
+        let request = request.set_next_token(next).customize().config_override(credentials);
+        let answer = counted(api("GetParametersByPath"), request.send()).await;
         let answer =
             answer.map_err(|error| unmodelled(&error, &address.to_string(), &session.role, SERVICE, REMEDY_BELOW))?;
         let names = answer.parameters().iter().filter_map(|parameter| parameter.name().map(str::to_owned));
@@ -183,7 +185,8 @@ impl ParameterStore {
         let credentials = Builder::new().credentials_provider(session.credentials.clone());
         let request = self.clients.of(&address.region, session.tenant, Tries::All).describe_parameters();
         let request = request.set_parameter_filters(Some(filters)).max_results(A_PAGE);
-        let answer = request.set_next_token(next).customize().config_override(credentials).send().await;
+        let request = request.set_next_token(next).customize().config_override(credentials);
+        let answer = counted(api("DescribeParameters"), request.send()).await;
         let answer = answer
             .map_err(|error| unmodelled(&error, &address.to_string(), &session.role, SERVICE, REMEDY_OF_LISTS))?;
         let names = answer.parameters().iter().filter_map(|parameter| parameter.name().map(str::to_owned));
@@ -252,6 +255,11 @@ fn narrowing(filter: &Filter) -> Result<Vec<ParameterStringFilter>, BuildError> 
     let name = filter.name_prefix.iter().map(|prefix| of("Name", "BeginsWith", prefix));
     let tags = filter.tags.iter().map(|(key, value)| of(&format!("tag:{key}"), "Equals", value));
     path.chain(name).chain(tags).collect()
+}
+
+/// As numbers name it.
+const fn api(name: &'static str) -> Api {
+    Api { service: "ssm", name }
 }
 
 fn parameter_of(address: &Stored) -> Option<&Parameter> {

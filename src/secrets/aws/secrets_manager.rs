@@ -23,11 +23,12 @@ use aws_smithy_types::body::SdkBody;
 use super::batch::Refusals;
 use super::lists::{Pages, value_of_names, value_of_versions};
 use super::{MAX_MESSAGE, Session, unmodelled};
-use crate::aws::{Clients, Configuration, Operation, Short, ShortWay, Tries};
+use crate::aws::{Clients, Configuration, Operation, Short, ShortWay, Tries, counted};
 use crate::plan::aws::{Arn, Filter, Item, Path, Region, Revision, Secret, Stored};
 use crate::reason::{Explained as _, Reason};
 use crate::secrets::{FetchError, SecretValue, Verdict};
 use crate::sensitive::SecretBytes;
+use crate::telemetry::Api;
 
 const SERVICE: &str = "Secrets Manager";
 const REMEDY: &str = "grant secretsmanager:GetSecretValue on it, or correct objectName or `region`";
@@ -70,7 +71,7 @@ impl SecretsManager {
         secret: &Secret,
         address: &Stored,
     ) -> Result<SecretValue, FetchError> {
-        let answer = self.get(session, region, secret).await;
+        let answer = counted(api("GetSecretValue"), self.get(session, region, secret)).await;
         let answer = answer.map_err(|error| explain(&error, address, &session.role))?;
         let GetSecretValueOutput { arn, version_id, secret_string, secret_binary, .. } = answer;
         value_of(arn.as_deref(), version_id, secret_string, secret_binary, secret, address)
@@ -89,7 +90,7 @@ impl SecretsManager {
             return all(None);
         }
         let ids = call.iter().filter_map(secret_of).map(|secret| secret.id.clone()).collect();
-        let answer = match self.get_many(session, region, ids).await {
+        let answer = match counted(api("BatchGetSecretValue"), self.get_many(session, region, ids)).await {
             Ok(answer) => answer,
             Err(error) => {
                 let what = format!("{} secrets in {region}", call.len());
@@ -133,7 +134,7 @@ impl SecretsManager {
         loop {
             let request = client.list_secrets().set_filters(Some(narrowing(filter))).max_results(A_PAGE);
             let request = request.set_next_token(next).customize().config_override(signed_by(&session.credentials));
-            let answer = request.send().await;
+            let answer = counted(api("ListSecrets"), request.send()).await;
             let answer = answer
                 .map_err(|error| unmodelled(&error, &address.to_string(), &session.role, SERVICE, REMEDY_OF_LISTS))?;
             let found = answer.secret_list().iter().filter(|entry| is_of(entry, filter));
@@ -160,7 +161,8 @@ impl SecretsManager {
             let request = client.list_secret_version_ids().secret_id(secret).include_deprecated(true);
             let request = request.max_results(A_PAGE).set_next_token(next);
             let request = request.customize().config_override(signed_by(&session.credentials));
-            let answer = request.send().await.map_err(|error| explain_versions(&error, address, &session.role))?;
+            let answer = counted(api("ListSecretVersionIds"), request.send()).await;
+            let answer = answer.map_err(|error| explain_versions(&error, address, &session.role))?;
             let has = |entry: &SecretVersionsListEntry, stage: &str| entry.version_stages().iter().any(|s| s == stage);
             let earlier = answer
                 .versions()
@@ -220,6 +222,11 @@ impl SecretsManager {
         let request = request.set_secret_id_list(Some(ids));
         request.customize().config_override(signed_by(&session.credentials)).send().await
     }
+}
+
+/// As numbers name it.
+const fn api(name: &'static str) -> Api {
+    Api { service: "secretsmanager", name }
 }
 
 fn signed_by(credentials: &Credentials) -> Builder {

@@ -1,0 +1,71 @@
+//! Requests are counted as what they came to.
+
+use std::error::Error;
+
+use aws_sdk_sts::error::ProvideErrorMetadata;
+use aws_smithy_runtime_api::client::result::SdkError;
+
+use crate::clock::Instant;
+use crate::telemetry::{Api, metrics};
+
+/// Codes of errors that are counted by their name; what is not among them is `other`, so that nobody but this list decides how
+/// many series there are.
+const CODES: [&str; 26] = [
+    "AccessDenied",
+    "AccessDeniedException",
+    "DecryptionFailure",
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "IDPCommunicationError",
+    "IDPRejectedClaim",
+    "InternalFailure",
+    "InternalServerError",
+    "InternalServiceError",
+    "InvalidIdentityToken",
+    "InvalidKeyId",
+    "InvalidParameterException",
+    "InvalidRequestException",
+    "InvalidSignatureException",
+    "LimitExceededException",
+    "RegionDisabledException",
+    "RequestLimitExceeded",
+    "ResourceNotFoundException",
+    "ServiceUnavailable",
+    "SlowDown",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+    "UnrecognizedClientException",
+    "ValidationException",
+];
+
+/// Makes a request, and counts it with all its tries.
+pub async fn counted<T, E, R>(
+    api: Api,
+    request: impl Future<Output = Result<T, SdkError<E, R>>>,
+) -> Result<T, SdkError<E, R>>
+where
+    E: Error + ProvideErrorMetadata,
+{
+    let asked = Instant::now();
+    let answer = request.await;
+    metrics().backend_request(api, outcome(&answer), asked.elapsed());
+    answer
+}
+
+fn outcome<T, E, R>(answer: &Result<T, SdkError<E, R>>) -> &'static str
+where
+    E: Error + ProvideErrorMetadata,
+{
+    match answer {
+        Ok(_) => "ok",
+        Err(SdkError::ServiceError(service)) => {
+            let code = service.err().code().unwrap_or_default();
+            CODES.into_iter().find(|known| *known == code).unwrap_or("other")
+        }
+        Err(SdkError::TimeoutError(_)) => "timeout",
+        Err(SdkError::DispatchFailure(failure)) if failure.is_timeout() => "timeout",
+        Err(SdkError::DispatchFailure(failure)) if failure.is_io() => "connect",
+        Err(_) => "other",
+    }
+}

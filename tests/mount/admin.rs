@@ -1,0 +1,191 @@
+//! What operators see of the process: its health and its numbers.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use devcloud::{Fault, FaultKind};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::support::{REGION, World, class_of, needs_mounts};
+
+/// Ports that were free a moment ago.
+fn free_ports() -> [u16; 2] {
+    let listeners = [(); 2].map(|()| std::net::TcpListener::bind("[::]:0").expect("a port"));
+    listeners.map(|listener| listener.local_addr().expect("bound").port())
+}
+
+/// Status and body.
+async fn get(port: u16, path: &str, accept: &str) -> (u16, String) {
+    let mut stream = connected(port).await;
+    let question = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n");
+    stream.write_all(question.as_bytes()).await.expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("answered");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    (head.split(' ').nth(1).expect("a status").parse().expect("a number"), body.to_owned())
+}
+
+/// The listener starts beside the socket, and not before it.
+async fn connected(port: u16) -> TcpStream {
+    loop {
+        match TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).await {
+            Ok(stream) => return stream,
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
+
+async fn world(more: &[&str]) -> (World, u16, u16) {
+    let [health, metrics] = free_ports();
+    let ports = [format!("--health-port={health}"), format!("--metrics-port={metrics}")];
+    let arguments: Vec<&str> = ports.iter().map(String::as_str).chain(more.iter().copied()).collect();
+    (World::with(&arguments).await, health, metrics)
+}
+
+/// The value of a series, as it is written.
+fn value<'a>(text: &'a str, series: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))
+}
+
+#[tokio::test]
+async fn it_is_ready_as_long_as_the_driver_can_reach_it_and_alive_in_any_case() {
+    let (world, health, _) = world(&["--driver-writes-secrets=true"]).await;
+    assert_eq!(get(health, "/livez", "*/*").await, (200, "ok\n".into()));
+    let (status, body) = get(health, "/readyz?verbose", "*/*").await;
+    assert!(status == 200 && body.starts_with("[+] ") && body.ends_with("aws.sock ok\nok\n"), "{body}");
+
+    let socket = world.node.providers_dir().join("aws.sock");
+    // Another process puts its own socket there, on which nobody answers.
+    let hidden = socket.with_extension("hidden");
+    std::fs::rename(&socket, &hidden).expect("moved");
+    let stranger = std::os::unix::net::UnixListener::bind(&socket).expect("bound");
+    let (status, body) = get(health, "/readyz", "*/*").await;
+    assert!(status == 503 && body.contains("aws.sock: ") && body.ends_with("not ready\n"), "{body}");
+    assert_eq!(get(health, "/livez", "*/*").await.0, 200);
+    drop(stranger);
+    std::fs::rename(&hidden, &socket).expect("moved back");
+    assert_eq!(get(health, "/readyz", "*/*").await.0, 200);
+
+    assert_eq!(get(health, "/metrics", "*/*").await.0, 404, "each port has its own pages");
+}
+
+#[tokio::test]
+async fn mounts_refreshes_and_their_calls_are_counted() {
+    needs_mounts!();
+    let (world, _, metrics) = world(&["--max-age=1h"]).await;
+    world.cloud.put_secret(REGION, "shop/key", "planted-secret");
+    let volume = world.publish();
+    let class = class_of(&["shop/key"]);
+    world.mount(&class, &volume).await.expect("mounted");
+    world.mount(&class, &volume).await.expect("refreshed");
+    world.ask_as(&world.newcomer(), &class_of(&["shop/key"])).await.expect_err("no tmpfs");
+
+    let (status, text) = get(metrics, "/metrics", "application/openmetrics-text;version=1.0.0").await;
+    assert!(status == 200 && text.ends_with("# EOF\n"));
+    for (series, expected) in [
+        ("secretmount_mounts_total{operation=\"mount\",grpc_code=\"OK\"}", "1"),
+        ("secretmount_mounts_total{operation=\"remount\",grpc_code=\"OK\"}", "1"),
+        ("secretmount_mount_duration_seconds_count{operation=\"remount\"}", "1"),
+        ("secretmount_backend_requests_total{service=\"sts\",api=\"AssumeRoleWithWebIdentity\",code=\"ok\"}", "1"),
+        ("secretmount_cache_requests_total{cache=\"secrets\",result=\"hit\"}", "1"),
+        ("secretmount_token_verifications_total{result=\"ok\"}", "3"),
+        ("secretmount_volume_writes_total{result=\"changed\"}", "1"),
+        ("secretmount_volume_writes_total{result=\"unchanged\"}", "1"),
+        ("secretmount_volumes{state=\"current\"}", "1"),
+        ("secretmount_volumes{state=\"failing\"}", "0"),
+        ("secretmount_socket_listening", "1"),
+        ("secretmount_mounts_in_flight", "0"),
+    ] {
+        assert_eq!(value(&text, series), Some(expected), "{series} in {text}");
+    }
+    let written: u64 = value(&text, "secretmount_volume_written_bytes").and_then(|it| it.parse().ok()).expect("there");
+    assert!(written > 0, "{text}");
+    for planted in ["planted-secret", "shop/key", "web-0"] {
+        assert!(!text.contains(planted), "{planted} is on the page");
+    }
+
+    let (_, old) = get(metrics, "/metrics", "text/plain").await;
+    assert!(old.contains("# TYPE secretmount_mounts_total counter\n") && !old.contains("# EOF"), "{old}");
+}
+
+#[tokio::test]
+async fn what_fails_is_seen_until_it_is_mended() {
+    needs_mounts!();
+    let (world, _, metrics) = world(&["--failed-refresh-pause=1ms"]).await;
+    world.cloud.put_secret(REGION, "shop/key", "one");
+    let volume = world.publish();
+    let class = class_of(&["shop/key"]);
+    world.mount(&class, &volume).await.expect("mounted");
+    let oldest = "secretmount_failing_volume_oldest_timestamp_seconds";
+    let scrape = async || get(metrics, "/metrics", "").await.1;
+    assert_eq!(value(&scrape().await, oldest), None);
+
+    world.cloud.inject(Fault::on("GetSecretValue", FaultKind::Reset));
+    world.mount(&class, &volume).await.expect_err("AWS is down");
+    let text = scrape().await;
+    assert_eq!(value(&text, "secretmount_volumes{state=\"failing\"}"), Some("1"));
+    assert!(value(&text, oldest).is_some(), "{text}");
+    let failed = "secretmount_mount_errors_total{operation=\"remount\",reason=\"AwsUnavailable\"}";
+    assert_eq!(value(&text, failed), Some("1"));
+
+    world.cloud.clear_faults();
+    // It is left alone for a moment after its failure.
+    while world.mount(&class, &volume).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    let text = scrape().await;
+    assert_eq!(value(&text, "secretmount_volumes{state=\"failing\"}"), Some("0"));
+    assert_eq!(value(&text, oldest), None);
+}
+
+#[tokio::test]
+async fn f82_a_flood_of_the_ports_neither_stops_mounts_nor_probes() {
+    let (world, health, metrics) = world(&["--driver-writes-secrets=true"]).await;
+    world.cloud.put_secret(REGION, "shop/key", "one");
+    let mut slow = Vec::new();
+    for number in 0..500 {
+        let mut stream = connected(if number % 2 == 0 { health } else { metrics }).await;
+        // Half a question, and then nothing. Who is cut off may see it here already.
+        let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nHost:").await;
+        slow.push(stream);
+    }
+    world.ask(&class_of(&["shop/key"])).await.expect("mounted");
+    assert_eq!(get(health, "/readyz", "*/*").await.0, 200);
+    assert_eq!(get(metrics, "/metrics", "*/*").await.0, 200);
+    let long = format!("/{}", "x".repeat(64 * 1024));
+    assert_ne!(raw(health, &format!("GET {long} HTTP/1.1\r\n\r\n")).await, "200");
+    assert_eq!(raw(health, "POST /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n").await, "405");
+}
+
+/// The status of whatever comes, if anything does.
+async fn raw(port: u16, question: &str) -> String {
+    let mut stream = connected(port).await;
+    let _ = stream.write_all(question.as_bytes()).await;
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    String::from_utf8_lossy(&answer).split(' ').nth(1).unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn a24_many_hostile_names_make_no_series() {
+    let (world, _, metrics) = world(&["--driver-writes-secrets=true"]).await;
+    let series = async || get(metrics, "/metrics", "").await.1.lines().count();
+    world.ask(&class_of(&["shop/none"])).await.expect_err("missing");
+    let before = series().await;
+    for number in 0..50 {
+        let name = format!("shop/\u{1b}[31m\"}}{number}");
+        world.ask_as(&world.newcomer(), &class_of(&[&name])).await.expect_err("refused");
+    }
+    assert!(series().await <= before + 20, "{before} lines before, {} after", series().await);
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_does_not_keep_it_from_serving() {
+    let taken = std::net::TcpListener::bind("[::]:0").expect("a port");
+    let port = taken.local_addr().expect("bound").port();
+    let flag = format!("--metrics-port={port}");
+    let world = World::with(&["--driver-writes-secrets=true", &flag]).await;
+    world.cloud.put_secret(REGION, "shop/key", "one");
+    world.ask(&class_of(&["shop/key"])).await.expect("mounted");
+}
