@@ -62,10 +62,10 @@ pub fn check(source: &Source<'_>, spec: &Node, grammar: &Grammar) -> Checked {
     for error in &errors {
         class.error(error, written, &key.range);
     }
-    class.unknown_keys(&parameters);
+    class.unknown_keys(&errors);
     let is_told = |same: &SameFile| {
-        let mut of_entry = errors.iter().filter(|error| error.place().entry == Some(same.later));
-        of_entry.any(|error| error.reason() == Reason::DuplicateFile)
+        let is_there = |place: Place<'_>| place.parameter == "objects" && place.entry == Some(same.later);
+        errors.iter().any(|error| is_there(error.place()) && error.reason() == Reason::DuplicateFile)
     };
     for same in same_files.iter().filter(|same| !is_told(same)) {
         let place = Place { parameter: "objects", entry: Some(same.later), value: Some(&same.path) };
@@ -103,11 +103,7 @@ impl Class<'_> {
     fn finish(mut self, outcome: Option<Outcome>) -> Checked {
         self.found.sort_by_key(|(_, range, ..)| range.start);
         let mut seen = HashSet::new();
-        self.found.retain(|(rule, range, message, _)| {
-            // What several entries have from one place in common is told once.
-            let message = if *rule == Rule::UnknownKey { "" } else { message };
-            seen.insert((*rule, range.start, message.to_owned()))
-        });
+        self.found.retain(|(rule, range, message, _)| seen.insert((*rule, range.start, message.clone())));
         Checked { found: self.found, outcome }
     }
 
@@ -134,7 +130,8 @@ impl Class<'_> {
         }
     }
 
-    /// The parameters as the driver would hand them over. What is no text is an error, and read as if it had been quoted.
+    /// The parameters as the driver would hand them over. What is no text is an error, and read as if it had been
+    /// quoted.
     fn parameters(&mut self, written: &Node) -> Parameters {
         let mut parameters = Parameters::new();
         let names: Vec<&str> = self.grammar.parameters.iter().map(|known| known.name).collect();
@@ -174,18 +171,36 @@ impl Class<'_> {
 
     /// An error of a mount, where what it is about stands.
     fn error(&mut self, error: &SpecError, written: &Node, otherwise: &Range<usize>) {
-        if self.broken.contains(error.place().parameter) {
+        if self.broken.contains(error.place().parameter) || self.is_misspelt(error) {
             return;
         }
         let (place, problem, text) = (error.place(), error.problem(), error.to_string());
         let rule = Rule::Mount(error.reason());
+        let help = text
+            .contains("${")
+            .then(|| "nobody replaces `${…}` in a class; if this is a template, check what comes of it".to_owned());
         if let Some(range) = self.range_of_yaml(&place, &text) {
             // Where it is counts from the beginning of the text, not of the file.
             let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
-            return self.add(rule, &range, text, None);
+            return self.add(rule, &range, text, help);
         }
         let range = self.range(&place, &problem, written).unwrap_or(otherwise.clone());
-        self.add(rule, &range, &text, None);
+        self.add(rule, &range, &text, help);
+    }
+
+    /// Whether a name is missing because its key is misspelt, which is an error of its own and says more.
+    fn is_misspelt(&self, error: &SpecError) -> bool {
+        let SpecError::NoName { position } = error else { return false };
+        let place = error.place().parameter;
+        let table =
+            self.grammar.parameters.iter().find(|known| known.name == place).and_then(|known| known.kind.keys());
+        let names: Vec<&str> = table.unwrap_or_default().iter().map(|known| known.name).collect();
+        let required = table.unwrap_or_default().iter().find(|known| known.is_required).map(|known| known.name);
+        let is_known = |name: &str| names.iter().any(|known| known.eq_ignore_ascii_case(name));
+        let root = self.inner.get(place).and_then(|(inner, _)| inner.root.as_deref());
+        let entry = root.and_then(|root| root.items().get(position.checked_sub(1)?));
+        let mut keys = entry.map(|entry| entry.entries()).unwrap_or_default().iter().filter_map(|(key, _)| key.text());
+        keys.any(|name| !is_known(name) && required.is_some() && keys::nearest(name, &names) == required)
     }
 
     /// Where a parser says that its text is wrong.
@@ -210,17 +225,21 @@ impl Class<'_> {
         Some(inner.in_file(&meant).unwrap_or(whole.clone()))
     }
 
-    fn unknown_keys(&mut self, parameters: &Parameters) {
+    fn unknown_keys(&mut self, errors: &[SpecError]) {
         let mut findings = Vec::new();
         for Key { name, kind, .. } in self.grammar.parameters {
             let (Some((inner, whole)), Some(table)) = (self.inner.get(name), kind.keys()) else { continue };
-            // A text that a mount cannot read, or that grows in being read, is not looked through.
-            let is_sound = parameters.get(*name).is_some_and(|text| yaml::read::<serde::de::IgnoredAny>(text).is_ok());
+            // A text that a mount cannot read as a whole, perhaps because it would grow, is not looked through.
+            let is_sound = !errors.iter().any(|error| {
+                let place = error.place();
+                place.parameter == *name && place.entry.is_none()
+            });
             let Some(root) = inner.root.as_deref().filter(|_| is_sound) else { continue };
-            let entry = match *name {
-                "objects" => "object",
-                "assumeRoles" => "hop",
-                other => other,
+            // As errors of a mount name them.
+            let entry = |number: usize| match *name {
+                "objects" => format!("object {number}"),
+                "assumeRoles" => format!("hop {number} of assumeRoles"),
+                other => format!("file {number} of {other}"),
             };
             for finding in Comparison::of(root, table, entry).findings {
                 let range = inner.in_file(&finding.range).unwrap_or(whole.clone());
@@ -254,7 +273,7 @@ impl Class<'_> {
         };
         let (parameter, entry) = match (number("(object "), number("file "), number("hop ")) {
             (Some(object), ..) => ("objects", Some(object)),
-            (None, Some(file), _) if warning.ends_with(" of templates are not set") => ("templates", Some(file)),
+            (None, Some(file), _) if warning.contains(" of templates ") => ("templates", Some(file)),
             (None, _, Some(hop)) => ("assumeRoles", Some(hop)),
             _ => {
                 let names = written.entries().iter().filter_map(|(key, _)| key.text());
@@ -276,8 +295,7 @@ impl Class<'_> {
             let Some(path) = named.text().map(str::trim).filter(|path| !outcome.files.contains(*path)) else {
                 continue;
             };
-            let message =
-                format!("secretObjects refers to {:?}, but no object writes a file of that name", keys::shown(path));
+            let message = format!("secretObjects refers to the file {:?}, which no object writes", keys::shown(path));
             let help = match outcome.files.len() {
                 0 => "no files are written".into(),
                 _ => format!("files written: {}", names(&outcome.files)),
@@ -296,8 +314,8 @@ pub fn names(all: &BTreeSet<String>) -> String {
     }
 }
 
-/// What a parameter is that the API server would not take for text, and what to write. It reads YAML 1.1, as Go's parser does:
-/// <https://github.com/kubernetes-sigs/yaml/blob/v1.4.0/goyaml.v2/resolve.go>
+/// What a parameter is that the API server would not take for text, and what to write. It reads YAML 1.1, as Go's
+/// parser does: <https://github.com/kubernetes-sigs/yaml/blob/v1.4.0/goyaml.v2/resolve.go>
 fn no_text(name: &str, value: &Node) -> Option<(&'static str, String)> {
     let block = || format!("write `{}: |`, and the list in the lines after it", keys::shown(name));
     match &value.value {

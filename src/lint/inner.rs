@@ -8,8 +8,8 @@ use super::tree::{self, Node, Value};
 /// A text and its place in the file that it is part of.
 pub struct Inner {
     text: String,
-    /// Bytes of the text and of the file, in pairs, for every character that is no white space; none where characters are written
-    /// otherwise in the file, as with escapes between quotes.
+    /// Bytes of the text and of the file, in pairs, for every character that is no white space; none where characters
+    /// are written otherwise in the file, as with escapes between quotes.
     pairs: Vec<(usize, usize)>,
     /// Where it can be read.
     pub root: Option<Rc<Node>>,
@@ -45,8 +45,8 @@ impl Inner {
     }
 }
 
-/// White space is all that YAML leaves out or puts in where it breaks and indents the lines of a text: what is left stands in the
-/// file in the same order, whatever the style.
+/// White space is all that YAML leaves out or puts in where it breaks and indents the lines of a text: what is left
+/// stands in the file in the same order, whatever the style.
 fn pairs(text: &str, file: &str, node: &Node) -> Option<Vec<(usize, usize)>> {
     let written = file.get(node.range.clone())?;
     let header = match &node.value {

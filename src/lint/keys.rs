@@ -26,14 +26,17 @@ pub struct Finding {
 /// Compares what stands under a key of YAML text with its table.
 pub struct Comparison {
     pub findings: Vec<Finding>,
+    /// Where keys are that have been found wrong: what is merged into several maps is told once.
+    told: HashSet<usize>,
     maps: usize,
 }
 
 impl Comparison {
-    pub fn of(root: &Node, table: &[Key], entry: &str) -> Self {
-        let mut comparison = Self { findings: Vec::new(), maps: 0 };
+    /// `entry` names one by its number.
+    pub fn of(root: &Node, table: &[Key], entry: impl Fn(usize) -> String) -> Self {
+        let mut comparison = Self { findings: Vec::new(), told: HashSet::new(), maps: 0 };
         for (item, number) in root.items().iter().zip(1..) {
-            comparison.map(item, table, &format!("{entry} {number}"));
+            comparison.map(item, table, &entry(number));
         }
         comparison
     }
@@ -47,16 +50,22 @@ impl Comparison {
         for (key, value) in node.entries() {
             let Some(name) = key.text() else { continue };
             if !seen.insert(name.to_ascii_lowercase()) {
-                self.findings.push(twice(key, name, place));
+                self.tell(twice(key, name, place));
             }
             match table.iter().find(|known| known.name.eq_ignore_ascii_case(name)) {
                 Some(known) => self.value(value, known, place),
                 None => {
                     let (name, help) = (shown(name), help(name, table));
                     let message = format!("unknown key `{name}` in {place}");
-                    self.findings.push(Finding { rule: Rule::UnknownKey, range: key.range.clone(), message, help });
+                    self.tell(Finding { rule: Rule::UnknownKey, range: key.range.clone(), message, help });
                 }
             }
+        }
+    }
+
+    fn tell(&mut self, finding: Finding) {
+        if self.told.insert(finding.range.start) {
+            self.findings.push(finding);
         }
     }
 

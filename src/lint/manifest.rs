@@ -25,6 +25,8 @@ pub struct CheckedFile {
     pub skipped: usize,
     /// How many errors and warnings were found and are not in here.
     pub left_out: (usize, usize),
+    /// How many are.
+    shown: usize,
 }
 
 #[derive(Debug)]
@@ -41,12 +43,13 @@ impl CheckedFile {
     /// A file that could not be read.
     pub fn unreadable(why: &str) -> Self {
         let diagnostic = Source::new("").diagnostic(Rule::Unreadable, &(0..0), why, None);
-        Self { diagnostics: vec![diagnostic], ..Self::default() }
+        Self { diagnostics: vec![diagnostic], shown: 1, ..Self::default() }
     }
 
     /// As long as there is room for more.
     fn show(&mut self, source: &Source<'_>, found: Vec<Found>) -> Vec<Diagnostic> {
-        let room = MAX_DIAGNOSTICS.saturating_sub(self.all().count());
+        let room = MAX_DIAGNOSTICS.saturating_sub(self.shown);
+        self.shown = self.shown.saturating_add(found.len().min(room));
         for (rule, ..) in found.iter().skip(room) {
             let (errors, warnings) = &mut self.left_out;
             let left_out = if rule.severity() == Severity::Error { errors } else { warnings };

@@ -1,7 +1,7 @@
 //! JSON Schemas of the keys of a grammar, for editors: <https://json-schema.org/draft/2020-12>
 //!
-//! They know one spelling of every key and word, that of the documents, where a mount takes more. So they help to write a class;
-//! whether one is right, [`check`](super::check) says.
+//! They know one spelling of every key and word, that of the documents, where a mount takes more. So they help to write
+//! a class; whether one is right, [`check`](super::check) says.
 
 use serde_json::{Map, Value, json};
 

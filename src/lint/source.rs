@@ -18,7 +18,9 @@ pub struct Source<'a> {
 impl<'a> Source<'a> {
     pub fn new(text: &'a str) -> Self {
         let after_breaks = text.match_indices('\n').map(|(at, _)| at.saturating_add(1));
-        Self { text, starts: std::iter::once(0).chain(after_breaks).collect() }
+        // A byte order mark is no part of the first line.
+        let first = text.len().saturating_sub(text.trim_start_matches('\u{feff}').len());
+        Self { text, starts: std::iter::once(first).chain(after_breaks).collect() }
     }
 
     /// The line of a byte, from 1.

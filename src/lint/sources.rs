@@ -34,8 +34,8 @@ impl Unreadable {
 }
 
 impl Input {
-    /// As messages name it. One that does not look like a path is made to, for readers of a log that take other beginnings for
-    /// something else.
+    /// As messages name it. One that does not look like a path is made to, for readers of a log that take other
+    /// beginnings for something else.
     pub fn name(&self) -> String {
         match self {
             Self::Stdin => "<stdin>".into(),
@@ -71,8 +71,8 @@ fn named(path: &Path) -> String {
     if is_path { name } else { format!("./{name}") }
 }
 
-/// All inputs, in the order in which they are named and that of the alphabet within directories; and what could not be looked
-/// into.
+/// All inputs, in the order in which they are named and that of the alphabet within directories; and what could not be
+/// looked into.
 pub fn inputs(paths: &[PathBuf]) -> (Vec<Input>, Vec<Unreadable>) {
     let mut walk = Walk { found: Vec::new(), unreadable: Vec::new(), entered: HashSet::new(), is_full: false };
     for path in paths {

@@ -1,7 +1,8 @@
 //! A YAML document with the place of every node.
 //!
-//! serde knows no places, and the readers of a grammar want none; so a text is parsed once more, by the parser that those use,
-//! wherever something has to be pointed at. Aliases share the node that they stand for, so no bomb of them grows here.
+//! serde knows no places, and the readers of a grammar want none; so a text is parsed once more, by the parser that
+//! those use, wherever something has to be pointed at. Aliases share the node that they stand for, so no bomb of them
+//! grows here.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -175,7 +176,8 @@ impl Reader<'_> {
         self.add(Node { range: start..end.max(start), value }, anchor)
     }
 
-    /// With the entries of maps under `<<` in its place, but for those that the map has itself: <https://yaml.org/type/merge.html>
+    /// With the entries of maps under `<<` in its place, but for those that the map has itself:
+    /// <https://yaml.org/type/merge.html>
     fn merged(&mut self, written: Vec<Entry>, at: usize) -> Result<Vec<Entry>, Broken> {
         let is_merge = |(key, value): &Entry| {
             let is_map = |node: &Node| matches!(node.value, Value::Map(_));

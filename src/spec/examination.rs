@@ -104,7 +104,8 @@ impl SpecError {
         }
     }
 
-    /// What is wrong, without the name of what it is wrong with: names are chosen by authors, and may be words of the grammar.
+    /// What is wrong, without the name of what it is wrong with: names are chosen by authors, and may be words of the
+    /// grammar.
     pub fn problem(&self) -> String {
         match self {
             Self::AssumeRoles { problem }

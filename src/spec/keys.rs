@@ -1,7 +1,7 @@
 //! The keys of a grammar as data: what `check` compares a class with, and what its JSON Schemas are made of.
 //!
-//! The readers of a grammar stay its judge. Tests hold these tables against them, so neither knows a key that the other does
-//! not.
+//! The readers of a grammar stay its judge. Tests hold these tables against them, so neither knows a key that the other
+//! does not.
 
 /// One parameter of a class, or one key of something in it.
 #[derive(Debug, Clone, Copy)]

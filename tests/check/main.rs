@@ -1,5 +1,5 @@
-//! `secretmount check` and `secretmount schema`, as a person and a pipeline meet them: the real program, its output word for
-//! word and its exit code.
+//! `secretmount check` and `secretmount schema`, as a person and a pipeline meet them: the real program, its output
+//! word for word and its exit code.
 //!
 //! `bad/` has a manifest for each mistake, and beside it what is said of it; `good/` the same for what is no mistake.
 //! `UPDATE=1 cargo test --test check` writes the texts anew: read what has changed before you commit it.
@@ -12,6 +12,11 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use secretmount::config::Limits;
+use secretmount::lint::{self, Rule, printable};
+use secretmount::plan::FilePermission;
+use secretmount::spec::Parameters;
+use secretmount::spec::aws::{Class, GRAMMAR};
 use serde_json::Value;
 
 const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/check");
@@ -100,6 +105,53 @@ fn the_classes_of_the_documents_have_no_mistakes() {
         classes += 1;
     }
     assert!(classes >= 10, "{classes}");
+}
+
+/// The page shows what is really said, of the files in `page/`.
+#[test]
+fn the_page_shows_what_is_said() {
+    let page = include_str!("../../docs/check.md");
+    let (said, _) = check_in(&Path::new(HERE).join("page"), &["deploy/"], "");
+    assert!(page.contains(&format!("```console\n$ secretmount check deploy/\n{said}```")), "{said}");
+
+    let (said, _) = check_in(&Path::new(HERE).join("page"), &["-o", "json", "deploy/orders.yaml"], "");
+    let said: Value = serde_json::from_str(&said).expect("JSON");
+    let shown = page.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block");
+    let shown: Value = serde_json::from_str(shown).expect("JSON");
+    assert_eq!(shown, said);
+
+    let readme = include_str!("../../README.md");
+    let class = readme.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a class");
+    let here = tempfile::tempdir().expect("a directory");
+    fs::write(here.path().join("class.yaml"), class).expect("written");
+    let (said, _) = check_in(here.path(), &["class.yaml"], "");
+    assert!(readme.contains(&format!("```console\n$ secretmount check class.yaml\n{said}```")), "{said}");
+}
+
+/// Of the classes that the official provider was recorded with, it refuses those that a mount refuses, in the same
+/// words.
+#[test]
+fn a_mount_and_a_check_agree() {
+    let recorded: Value = serde_json::from_str(include_str!("../official/cases.json")).expect("JSON");
+    let cases = recorded["cases"].as_array().expect("a list");
+    let mut refused = 0;
+    for case in cases {
+        let parameters: Parameters = serde_json::from_value(case["parameters"].clone()).expect("texts");
+        let permission = FilePermission::from_mode(0o644).0;
+        let class = Class::parse(&parameters, permission, &Limits::DEFAULT);
+        let class = class.and_then(|class| class.plan(class.region().unwrap_or(&"eu-north-1".parse().expect("one"))));
+        let checked = lint::check(&class_of(&case["parameters"]), &GRAMMAR);
+        let mut errors = checked.all().filter(|found| matches!(found.rule, Rule::Mount(_)));
+        match class {
+            Ok(_) => assert!(errors.next().is_none(), "{}: {:?}", case["id"], checked),
+            Err(error) => {
+                let error = printable(&error.to_string());
+                assert!(errors.any(|found| error.starts_with(&found.message)), "{}: {error} {checked:?}", case["id"]);
+                refused += 1;
+            }
+        }
+    }
+    assert!(cases.len() > 800 && refused > 100, "{refused} of {}", cases.len());
 }
 
 pub fn class_of(parameters: &Value) -> String {

@@ -42,8 +42,8 @@ fn outcome(plan: &SecretPlan<Stored>, authentication: &Authentication) -> Outcom
 }
 
 /// The actions of the calls that a mount makes:
-/// <https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssecretsmanager.html> and its like. What a KMS key
-/// of their own needs besides, only AWS knows.
+/// <https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssecretsmanager.html> and its like. What
+/// a KMS key of their own needs besides, only AWS knows.
 fn needs(plan: &SecretPlan<Stored>, authentication: &Authentication) -> Vec<Need> {
     let (mut secrets, mut parameters) = (BTreeSet::new(), BTreeSet::new());
     for address in plan.objects.iter().flat_map(|object| object.addresses()) {

@@ -156,6 +156,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::spec::Parameters;
     use crate::spec::aws::raw;
 
     fn by_place(keys: &[Key], place: &str, found: &mut BTreeMap<String, Vec<String>>) {
@@ -179,6 +180,55 @@ mod tests {
             (place.to_owned(), keys)
         });
         assert_eq!(in_table, read.collect());
+    }
+
+    /// A class with one key set to a word, in the entry or map that it belongs to.
+    fn with(place: &[&str], key: &str, word: &str) -> Parameters {
+        let mut object = serde_json::json!({"objectName": "a", "objectType": "secretsmanager"});
+        let mut template = serde_json::json!({"path": "t", "format": "json"});
+        let mut class = Parameters::new();
+        match place {
+            [] => {
+                let agent = if key == "preferredAddressType" { "true" } else { "" };
+                class.insert("usePodIdentity".into(), agent.into());
+                class.insert(key.to_owned(), word.to_owned());
+            }
+            ["objects"] => object[key] = word.into(),
+            ["objects", "jmesPath"] => object["jmesPath"] = serde_json::json!([{"key": "k", key: word}]),
+            ["objects", map] => object[*map] = serde_json::json!({key: word}),
+            ["templates"] => template[key] = word.into(),
+            other => panic!("there is no example for {other:?}"),
+        }
+        class.insert("objects".into(), serde_json::json!([object]).to_string());
+        class.insert("templates".into(), serde_json::json!([template]).to_string());
+        class
+    }
+
+    fn said(parameters: &Parameters) -> String {
+        let examination = (super::super::GRAMMAR.examine)(parameters);
+        let errors = examination.errors.iter().map(ToString::to_string);
+        errors.chain(examination.warnings).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn words_are_those_that_are_read() {
+        let mut places = vec![(Vec::new(), PARAMETERS)];
+        let mut words_seen = 0;
+        while let Some((place, keys)) = places.pop() {
+            for key in keys {
+                let below = [place.as_slice(), &[key.name]].concat();
+                places.extend(key.kind.keys().map(|keys| (below, keys)));
+                let Kind::OneOf(words) = key.kind else { continue };
+                let refused = said(&with(&place, key.name, "no-such-word"));
+                for word in words {
+                    assert_eq!(said(&with(&place, key.name, word)), "", "{place:?} {} {word}", key.name);
+                    assert!(refused.contains(word), "{place:?} {}: {refused}", key.name);
+                    words_seen += 1;
+                }
+                assert!(key.default.is_none_or(|default| words.contains(&default)), "{}", key.name);
+            }
+        }
+        assert!(words_seen > 20);
     }
 
     #[test]

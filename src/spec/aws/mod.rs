@@ -67,8 +67,8 @@ impl Class {
         }
     }
 
-    /// Goes on after an error, with what does as if nothing were set, and notes all there are, in the order in which they are
-    /// found. `None` is for what has no list of objects at all.
+    /// Goes on after an error as if nothing were set there, and notes all errors in the order in which they are found. `None` is
+    /// for what has no list of objects at all.
     fn read(
         parameters: &Parameters,
         default_permission: FilePermission,
