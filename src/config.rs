@@ -180,6 +180,16 @@ pub struct Limits {
         default_value_t = Limits::DEFAULT.max_expanded_keys)]
     pub max_expanded_keys: usize,
 
+    /// Most secrets or parameters that one `find` takes
+    #[arg(long, env = "SECRETMOUNT_MAX_FIND_MATCHES", value_name = "COUNT",
+        default_value_t = Limits::DEFAULT.max_find_matches)]
+    pub max_find_matches: usize,
+
+    /// Most pages of names that AWS is asked for by one `find`
+    #[arg(long, env = "SECRETMOUNT_MAX_FIND_PAGES", value_name = "COUNT",
+        default_value_t = Limits::DEFAULT.max_find_pages)]
+    pub max_find_pages: usize,
+
     /// Most bytes of the text of `objects`
     #[arg(long, env = "SECRETMOUNT_MAX_OBJECTS_BYTES", value_name = "BYTES",
         default_value_t = Limits::DEFAULT.max_objects_bytes)]
@@ -201,6 +211,8 @@ impl Limits {
         max_objects: 500,
         max_files: 2_000,
         max_expanded_keys: 1_000,
+        max_find_matches: 500,
+        max_find_pages: 50,
         max_objects_bytes: 256 * 1024,
         max_value_bytes: 1024 * 1024,
         max_mount_bytes: 8 * 1024 * 1024,

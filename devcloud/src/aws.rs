@@ -199,6 +199,7 @@ mod tests {
                 "GetParameter",
                 "GetParameters",
                 "GetParametersByPath",
+                "DescribeParameters",
                 "LabelParameterVersion",
                 "GetParameterHistory",
                 "DeleteParameter",

@@ -238,6 +238,16 @@ impl DevCloud {
         aws.secrets.put(account, region, name, value.into(), Some(shared))
     }
 
+    /// Gives a secret these tags and no others.
+    pub fn tag_secret(&self, region: &str, name: &str, tags: &[(&str, &str)]) {
+        lock(&self.shared().aws).secrets.tag(&self.shared().account, region, name, owned(tags));
+    }
+
+    /// Gives a parameter these tags and no others.
+    pub fn tag_parameter(&self, region: &str, name: &str, tags: &[(&str, &str)]) {
+        lock(&self.shared().aws).parameters.tag(&self.shared().account, region, name, owned(tags));
+    }
+
     /// Marks a secret for deletion; putting a value calls that off.
     pub fn delete_secret(&self, region: &str, name: &str) {
         let account = &self.shared().account;
@@ -443,4 +453,7 @@ fn reachable(address: SocketAddr) -> SocketAddr {
         true => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port()),
         false => address,
     }
+}
+fn owned(tags: &[(&str, &str)]) -> std::collections::BTreeMap<String, String> {
+    tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }

@@ -119,6 +119,14 @@ impl Secrets {
         Version { arn: secret.arn.clone(), version_id }
     }
 
+    /// Gives a secret, if there is one, these tags and no others.
+    pub fn tag(&mut self, account: &str, region: &str, name: &str, tags: BTreeMap<String, String>) {
+        let key = (account.to_owned(), region.to_owned(), name.to_owned());
+        if let Some(secret) = self.0.get_mut(&key) {
+            secret.tags = tags;
+        }
+    }
+
     pub fn schedule_deletion(&mut self, account: &str, region: &str, name: &str) {
         let key = (account.to_owned(), region.to_owned(), name.to_owned());
         if let Some(secret) = self.0.get_mut(&key) {

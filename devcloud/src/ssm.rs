@@ -25,6 +25,7 @@ pub(crate) struct Parameters {
     known: BTreeMap<Key, Vec<Revision>>,
     /// Those that roles of other accounts may read.
     shared: BTreeSet<Key>,
+    tags: BTreeMap<Key, BTreeMap<String, String>>,
 }
 
 #[derive(Clone)]
@@ -70,6 +71,11 @@ impl Parameters {
         };
     }
 
+    /// Gives a parameter these tags and no others.
+    pub fn tag(&mut self, account: &str, region: &str, name: &str, tags: BTreeMap<String, String>) {
+        self.tags.insert((account.to_owned(), region.to_owned(), name.to_owned()), tags);
+    }
+
     /// Moves a label to a version, if there is one.
     pub fn label(&mut self, account: &str, region: &str, name: &str, version: u64, label: &str) {
         let key = (account.to_owned(), region.to_owned(), name.to_owned());
@@ -102,6 +108,7 @@ pub(crate) fn call(
         }
         "GetParameters" => desk.get_several(input),
         "GetParametersByPath" => desk.by_path(input),
+        "DescribeParameters" => desk.describe(input),
         "PutParameter" => desk.put(input),
         "LabelParameterVersion" => desk.label(input),
         "GetParameterHistory" => desk.history(input),
@@ -302,6 +309,40 @@ impl Desk<'_> {
         page(input, "Parameters", &found, 10)
     }
 
+    /// Names without values. It knows no single resource.
+    fn describe(&self, input: Input<'_>) -> Result<Json, AwsError> {
+        if !self.iam.allows(&self.caller.principal, &self.action, "*", None) {
+            return Err(AwsError::denied(self.caller, &self.action, "*", "identity-based"));
+        }
+        let filters = input.0.get("ParameterFilters").and_then(Json::as_array);
+        let mut passes = Vec::new();
+        for filter in filters.into_iter().flatten() {
+            let values: Vec<&str> =
+                filter["Values"].as_array().into_iter().flatten().filter_map(Json::as_str).collect();
+            passes.push(Filter::parse(filter["Key"].as_str().unwrap_or_default(), filter["Option"].as_str(), values)?);
+        }
+        let own =
+            |(account, region, _): &Key| *account == self.caller.principal.account && *region == self.caller.region;
+        let nothing = BTreeMap::new();
+        let found: Vec<Json> = self
+            .parameters
+            .known
+            .iter()
+            .filter(|(key, _)| own(key))
+            .filter(|(key, _)| {
+                let tags = self.parameters.tags.get(key).unwrap_or(&nothing);
+                passes.iter().all(|filter| filter.passes(&key.2, tags))
+            })
+            .filter_map(|((_, _, name), revisions)| Some((name, revisions.last()?)))
+            .map(|(name, revision)| {
+                json!({"ARN": arn(self.caller, name), "Name": name, "Type": revision.kind,
+                    "Version": revision.version, "LastModifiedDate": revision.modified, "DataType": "text",
+                    "Tier": "Standard", "Policies": []})
+            })
+            .collect();
+        page(input, "Parameters", &found, 50)
+    }
+
     fn put(&mut self, input: Input<'_>) -> Result<Json, AwsError> {
         let name = input.need("Name")?;
         let value = input.need("Value")?;
@@ -410,6 +451,46 @@ impl Desk<'_> {
         let (deleted, invalid): (Vec<&str>, Vec<&str>) =
             names.into_iter().partition(|name| self.parameters.known.remove(&self.key(name)).is_some());
         Ok(json!({"DeletedParameters": deleted, "InvalidParameters": invalid}))
+    }
+}
+
+/// One of `ParameterFilters`, as far as they are known here.
+enum Filter<'a> {
+    Name { begins: bool, values: Vec<&'a str> },
+    Path { recursive: bool, values: Vec<&'a str> },
+    Tag { key: &'a str, values: Vec<&'a str> },
+}
+
+impl<'a> Filter<'a> {
+    fn parse(key: &'a str, option: Option<&str>, values: Vec<&'a str>) -> Result<Self, AwsError> {
+        let wrong = || {
+            let text = format!("The following filter option is not valid for {key}.");
+            Err(AwsError::bad("InvalidFilterOption", text))
+        };
+        match (key, option) {
+            ("Name", None | Some("Equals")) => Ok(Self::Name { begins: false, values }),
+            ("Name", Some("BeginsWith")) => Ok(Self::Name { begins: true, values }),
+            ("Path", None | Some("OneLevel")) => Ok(Self::Path { recursive: false, values }),
+            ("Path", Some("Recursive")) => Ok(Self::Path { recursive: true, values }),
+            (key, None | Some("Equals")) if key.starts_with("tag:") => Ok(Self::Tag { key: &key[4..], values }),
+            ("Name" | "Path", _) => wrong(),
+            (key, _) if key.starts_with("tag:") => wrong(),
+            _ => Err(AwsError::bad("InvalidFilterKey", format!("The following filter key is not valid: {key}"))),
+        }
+    }
+
+    fn passes(&self, name: &str, tags: &BTreeMap<String, String>) -> bool {
+        match self {
+            Self::Name { begins: true, values } => values.iter().any(|value| name.starts_with(value)),
+            Self::Name { begins: false, values } => values.contains(&name),
+            Self::Path { recursive, values } => values.iter().any(|path| {
+                let below = name.strip_prefix(path.trim_end_matches('/')).and_then(|rest| rest.strip_prefix('/'));
+                below.is_some_and(|rest| !rest.is_empty() && (*recursive || !rest.contains('/')))
+            }),
+            Self::Tag { key, values } => {
+                tags.get(*key).is_some_and(|tag| values.is_empty() || values.contains(&tag.as_str()))
+            }
+        }
     }
 }
 

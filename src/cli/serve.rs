@@ -106,7 +106,7 @@ async fn serve(settings: Settings, log: Arc<Log>, confined: Confined) -> anyhow:
     let exchange =
         Exchange::new(cluster.clone(), policy.clone(), aws.clone(), agent, agent_limit, calls, Arc::new(SystemClock));
     let audiences = settings.irsa_audience.clone();
-    let backend = AwsBackend::new(aws, settings.batch_get_secret_value);
+    let backend = AwsBackend::new(aws, settings.batch_get_secret_value, settings.limits.max_find_pages);
     let provider = Aws::new(cluster.clone(), exchange, backend, policy, audiences, region, node.clone());
     let keys = match &settings.token_keys {
         None => None,

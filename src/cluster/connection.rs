@@ -18,6 +18,9 @@ use tower::ServiceBuilder;
 use tower::limit::ConcurrencyLimitLayer;
 use tower::retry::RetryLayer;
 
+use super::authorization::Authorization;
+use super::trust;
+
 /// Most questions under way. Where HTTP/1.1 is spoken, that many connections there are at most.
 const AT_ONCE: usize = 32;
 
@@ -39,7 +42,7 @@ pub fn client(config: &Config, max_bytes: usize) -> anyhow::Result<Client> {
     tcp.enforce_http(false);
     tcp.set_connect_timeout(Some(CONNECT_TIME_OUT));
     tcp.set_nodelay(true);
-    let mut https = HttpsConnectorBuilder::new().with_tls_config(config.rustls_client_config()?).https_or_http();
+    let mut https = HttpsConnectorBuilder::new().with_tls_config(trust::tls(config)?).https_or_http();
     if let Some(name) = &config.tls_server_name {
         let name = ServerName::try_from(name.clone()).context("tls-server-name is no name of a host")?;
         https = https.with_server_name_resolver(FixedServerNameResolver::new(name));
@@ -50,11 +53,12 @@ pub fn client(config: &Config, max_bytes: usize) -> anyhow::Result<Client> {
         .http2_keep_alive_timeout(PING_TIME_OUT)
         .http2_keep_alive_while_idle(true)
         .build::<_, Body>(https.enable_all_versions().wrap_connector(tcp));
+    let authorization = Authorization::of(&config.auth_info)?;
     let service = ServiceBuilder::new()
         .map_response(move |answer: Response<_>| answer.map(|body| Limited::new(body, max_bytes)))
         .layer(config.base_uri_layer())
         .option_layer(config.default_retry.then(|| RetryLayer::new(RetryPolicy::server_retry())))
-        .option_layer(config.auth_layer()?)
+        .map_request(move |request| authorization.sign(request))
         .layer(config.extra_headers_layer()?)
         .layer(ConcurrencyLimitLayer::new(AT_ONCE))
         .map_err(tower::BoxError::from)

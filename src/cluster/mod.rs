@@ -2,8 +2,10 @@
 //!
 //! Not here: what an annotation means (`credentials`), whether a token is genuine (`identity`).
 
+mod authorization;
 mod client;
 mod connection;
+mod trust;
 
 pub use client::KubernetesClient;
 

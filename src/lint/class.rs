@@ -195,12 +195,11 @@ impl Class<'_> {
         let table =
             self.grammar.parameters.iter().find(|known| known.name == place).and_then(|known| known.kind.keys());
         let names: Vec<&str> = table.unwrap_or_default().iter().map(|known| known.name).collect();
-        let required = table.unwrap_or_default().iter().find(|known| known.is_required).map(|known| known.name);
         let is_known = |name: &str| names.iter().any(|known| known.eq_ignore_ascii_case(name));
         let root = self.inner.get(place).and_then(|(inner, _)| inner.root.as_deref());
         let entry = root.and_then(|root| root.items().get(position.checked_sub(1)?));
         let mut keys = entry.map(|entry| entry.entries()).unwrap_or_default().iter().filter_map(|(key, _)| key.text());
-        keys.any(|name| !is_known(name) && required.is_some() && keys::nearest(name, &names) == required)
+        keys.any(|name| !is_known(name) && keys::nearest(name, &names) == Some("objectName"))
     }
 
     /// Where a parser says that its text is wrong.

@@ -7,6 +7,7 @@ mod request;
 
 pub use request::{InvalidRequest, MountRequest};
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,12 +18,12 @@ use failing::{Failing, Remembered};
 
 use crate::clock::{Freshness, Instant};
 use crate::config::Limits;
-use crate::identity::{Identity, IdentityError};
+use crate::identity::{Identity, IdentityError, Principal};
 use crate::plan::{FileLayout, Files, SecretPlan};
 use crate::provider::Provider;
 use crate::reason::{Explained, Explanation, Reason, chain};
 use crate::render::{RenderError, render};
-use crate::secrets::{CallsAtOnce, CredentialSource, Demand, FetchError, Fetcher, Found, Kept, Share};
+use crate::secrets::{CallsAtOnce, CredentialSource, Demand, FetchError, Fetcher, Found, Kept, Share, UnfoldError};
 use crate::spec::SpecError;
 use crate::telemetry::{MountRecord, Outcome, Stage};
 use crate::volume::{self, TargetPath, VolumeError, Volumes};
@@ -151,7 +152,8 @@ impl<P: Provider> Mounter<P> {
         let credentials = credentials.map_err(of_provider)?;
 
         let demand = Demand { since, max_age: is_refresh.then_some(self.max_age), deadline: time.deadline };
-        let files = self.files(&plan, &credentials, principal.namespace(), demand, record);
+        let asked = Asked { class: &*class, principal: &principal, plan: &plan, credentials: &credentials };
+        let files = self.files(asked, demand, record);
         // What is not there must not be waited for. Where the driver writes, only it knows whether the files are.
         let has_files = if volume.is_some() { is_written } else { is_refresh };
         let Content { files, absent } = match has_files {
@@ -177,18 +179,23 @@ impl<P: Provider> Mounter<P> {
         Ok((Mounted { versions, files: None }, outcome))
     }
 
-    /// Secrets are fetched and become files.
-    async fn files(
-        &self,
-        plan: &SecretPlan<P::Address>,
-        credentials: &P::Credentials,
-        namespace: &str,
-        demand: Demand,
-        record: &MountRecord,
-    ) -> Result<Content, MountError> {
+    /// Secrets are looked up, fetched and become files.
+    async fn files(&self, asked: Asked<'_, P>, demand: Demand, record: &MountRecord) -> Result<Content, MountError> {
+        let Asked { class, principal, plan, credentials } = asked;
+        let (namespace, limits) = (principal.namespace(), &self.limits);
         record.enter(Stage::Secrets);
-        let found = self.fetcher.fetch(credentials, plan, namespace, demand).await?;
+        let (plan, nothing) = self.fetcher.unfold(credentials, plan, namespace, demand, limits).await?;
+        if let Cow::Owned(plan) = &plan {
+            self.provider
+                .check(class, principal, plan)
+                .map_err(|error| MountError::Provider(Explanation::of(error)))?;
+        }
+        let found = self.fetcher.fetch(credentials, &plan, namespace, demand).await?;
         let (mut there, mut absent) = (Vec::new(), Vec::new());
+        for object in &nothing {
+            record.warnings(&[format!("object {} is optional and left out: there are no such names", object.position)]);
+            absent.extend(object.ids());
+        }
         for (object, found) in plan.objects.iter().zip(&found) {
             match found {
                 Found::Value(fetched) => {
@@ -197,6 +204,8 @@ impl<P: Provider> Mounter<P> {
                     }
                     there.push((object, fetched));
                 }
+                // That there is none yet says nothing about the class.
+                Found::Absent(_) if object.is_previous() => {}
                 Found::Absent(error) => {
                     record.warnings(&[format!("object {} is optional and left out: {error}", object.position)]);
                     absent.extend(object.ids());
@@ -208,6 +217,14 @@ impl<P: Provider> Mounter<P> {
         record.warnings(&rendered.warnings);
         Ok(Content { files: rendered.files, absent })
     }
+}
+
+/// What a pod has asked for, and as whom it is got.
+struct Asked<'a, P: Provider> {
+    class: &'a P::Class,
+    principal: &'a Principal,
+    plan: &'a SecretPlan<P::Address>,
+    credentials: &'a P::Credentials,
 }
 
 /// What a volume is to hold, and what it lacks.
@@ -260,6 +277,8 @@ pub enum MountError {
     #[error(transparent)]
     Fetch(#[from] FetchError),
     #[error(transparent)]
+    Unfold(#[from] UnfoldError),
+    #[error(transparent)]
     Render(#[from] RenderError),
     #[error(transparent)]
     Volume(#[from] VolumeError),
@@ -283,6 +302,7 @@ impl Explained for MountError {
             Self::Identity(error) => error.reason(),
             Self::Provider(error) => error.reason(),
             Self::Fetch(error) => error.reason(),
+            Self::Unfold(error) => error.reason(),
             Self::Render(error) => error.reason(),
             Self::Volume(error) => error.reason(),
             Self::BudgetSpent { .. } => Reason::BudgetSpent,

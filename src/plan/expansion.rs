@@ -14,6 +14,8 @@ pub struct Expansion {
     pub exclude: Vec<Pattern>,
     /// What the name of every file begins with.
     pub prefix: String,
+    /// What it ends with.
+    pub ending: String,
     pub case: Case,
     pub translation: Translation,
     pub permission: FilePermission,
@@ -45,7 +47,7 @@ impl Expansion {
             Case::Lower => key.to_lowercase(),
             Case::Upper => key.to_uppercase(),
         };
-        self.translation.apply(&format!("{}{key}", self.prefix)).parse()
+        self.translation.apply(&format!("{}{key}{}", self.prefix, self.ending)).parse()
     }
 }
 

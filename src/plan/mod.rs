@@ -16,6 +16,7 @@ mod permission;
 mod regexp;
 mod template;
 mod translation;
+mod unfolding;
 mod verification;
 
 pub use decoding::{Decoding, InvalidDecoding};
@@ -24,9 +25,10 @@ pub use files::{File, FileLayout, Files, Owner};
 pub use jmespath::{InvalidJmesPath, JmesPath};
 pub use path::{InvalidPath, RelativePath, parent_and_child};
 pub use permission::{FilePermission, InvalidPermission};
-pub use regexp::{InvalidRegexp, Regexp};
+pub use regexp::{InvalidRegexp, Regexp, Searcher};
 pub use template::{Format, InvalidFormat, Template};
 pub use translation::Translation;
+pub use unfolding::{Members, Rewrite, Selection, Unfolding, ending_of_previous};
 pub use verification::Verification;
 
 use std::fmt::{Debug, Display};
@@ -85,9 +87,33 @@ pub struct Object<A> {
     pub is_optional: bool,
     /// How old what was read may be before a refresh asks again, where the class says so.
     pub refresh_interval: Option<Duration>,
+    /// More objects that the entry stands for, until they are known.
+    pub unfolding: Option<Unfolding<A>>,
+    /// Whether it is one of those: then nobody who reads the class has seen its files.
+    pub is_unfolded: bool,
+    /// How many values ago its value was the current one.
+    pub ago: usize,
 }
 
 impl<A> Object<A> {
+    /// What is at an address, of which nothing is wanted yet.
+    pub fn at(address: A, position: usize) -> Self {
+        Self {
+            position,
+            address,
+            standby: None,
+            files: Vec::new(),
+            expansion: None,
+            verification: Verification::default(),
+            is_for_templates: false,
+            is_optional: false,
+            refresh_interval: None,
+            unfolding: None,
+            is_unfolded: false,
+            ago: 0,
+        }
+    }
+
     /// Wherever its value may be read.
     pub fn addresses(&self) -> impl Iterator<Item = &A> {
         std::iter::once(&self.address).chain(&self.standby)
@@ -104,8 +130,39 @@ impl<A> Object<A> {
         }
     }
 
+    /// Whether its value has been replaced by another one.
+    pub fn is_previous(&self) -> bool {
+        self.ago > 0
+    }
+
+    /// The object of the value that it had so many values ago. That was held against its rules when it was the current one.
+    ///
+    /// # Errors
+    /// Where a file's name would be too long.
+    pub fn previous(&self, ago: usize, address: A, standby: Option<A>) -> Result<Self, InvalidPath>
+    where
+        A: Clone,
+    {
+        let ending = ending_of_previous(ago);
+        let mut earlier = Self { address, standby, unfolding: None, is_unfolded: true, ago, ..self.clone() };
+        earlier.is_optional = true;
+        earlier.verification = Verification::default();
+        for file in &mut earlier.files {
+            file.path = format!("{}{ending}", file.path).parse()?;
+        }
+        if let Some(expansion) = &mut earlier.expansion {
+            expansion.ending = ending;
+        }
+        Ok(earlier)
+    }
+
     fn owners(&self) -> impl Iterator<Item = Owner> {
-        self.files.iter().map(|file| file.owner).chain(self.expansion.as_ref().map(|expansion| expansion.owner))
+        let found = self.unfolding.as_ref().and_then(|unfolding| match &unfolding.members {
+            Members::Found(selection) => Some(selection.owner),
+            Members::Previous(_) => None,
+        });
+        let expanded = self.expansion.as_ref().map(|expansion| expansion.owner);
+        self.files.iter().map(|file| file.owner).chain(expanded).chain(found)
     }
 }
 

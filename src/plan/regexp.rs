@@ -22,7 +22,26 @@ pub struct Regexp(String);
 impl Regexp {
     /// Whether it is found anywhere in a text.
     pub fn is_in(&self, text: &str) -> bool {
-        compiled(&self.0).is_ok_and(|regex| regex.is_match(text))
+        self.searcher().is_in(text)
+    }
+
+    /// For many texts.
+    pub fn searcher(&self) -> Searcher {
+        Searcher(compiled(&self.0).ok())
+    }
+}
+
+/// A [`Regexp`] that is compiled.
+pub struct Searcher(Option<Regex>);
+
+impl Searcher {
+    pub fn is_in(&self, text: &str) -> bool {
+        self.0.as_ref().is_some_and(|regex| regex.is_match(text))
+    }
+
+    /// The text with something else wherever the expression is found; in that, `$1` and `${name}` stand for its groups.
+    pub fn replace_in(&self, text: &str, replacement: &str) -> String {
+        self.0.as_ref().map_or_else(|| text.to_owned(), |regex| regex.replace_all(text, replacement).into_owned())
     }
 }
 

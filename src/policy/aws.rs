@@ -157,7 +157,10 @@ impl Policy {
         }
         for address in plan.objects.iter().flat_map(|object| [&object.address].into_iter().chain(&object.standby)) {
             rule.check_region(namespace, &address.region)?;
-            rule.check_object(namespace, &address.item)?;
+            // What is found by a list is held against the rule when it is found.
+            if !matches!(address.item, Item::List(_)) {
+                rule.check_object(namespace, &address.item)?;
+            }
         }
         Ok(())
     }
@@ -215,13 +218,14 @@ fn name_of(item: &Item) -> Option<String> {
     let (written, prefix) = match item {
         Item::Secret(secret) => (&secret.id, "secret:"),
         Item::Parameter(parameter) => (&parameter.name, "parameter/"),
+        Item::List(_) => return None,
     };
     let Some(arn) = Arn::parse(written) else { return Some(written.clone()) };
     let name = arn.resource.strip_prefix(prefix)?;
     match item {
         // A name with levels begins with a slash, which its ARN has not got twice.
         Item::Parameter(_) if name.contains('/') => Some(format!("/{name}")),
-        Item::Parameter(_) | Item::Secret(_) => Some(name.to_owned()),
+        _ => Some(name.to_owned()),
     }
 }
 

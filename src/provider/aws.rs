@@ -155,8 +155,12 @@ impl Provider for Aws {
             None => self.default_region(principal).await?,
         };
         let plan = class.plan(&region)?;
-        self.policy.check(principal.namespace(), class.authentication(), &plan)?;
+        self.check(class, principal, &plan)?;
         Ok(plan)
+    }
+
+    fn check(&self, class: &Class, principal: &Principal, plan: &SecretPlan<Stored>) -> Result<(), PlanError> {
+        Ok(self.policy.check(principal.namespace(), class.authentication(), plan)?)
     }
 
     fn credentials(

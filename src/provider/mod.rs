@@ -48,6 +48,17 @@ pub trait Provider: Send + Sync + 'static {
     /// Settles what a class leaves open, for a pod that is proved, and refuses what the operator does not allow it.
     async fn plan(&self, class: &Self::Class, principal: &Principal) -> Result<SecretPlan<Self::Address>, Self::Error>;
 
+    /// Refuses what the operator does not allow a pod, of a plan whose addresses were only found.
+    ///
+    /// # Errors
+    /// The first address that is not allowed.
+    fn check(
+        &self,
+        class: &Self::Class,
+        principal: &Principal,
+        plan: &SecretPlan<Self::Address>,
+    ) -> Result<(), Self::Error>;
+
     /// The credentials that a principal can have, by the way that the class names and until `deadline`; `secrets` came with the
     /// request. What they depend on, such as an annotation, may have been read as long ago as `freshness` allows. Nothing is
     /// asked before they are needed.

@@ -45,7 +45,7 @@ pub enum RenderError {
     )]
     SameFile { key: String, other: String, address: String, position: usize, file: String },
     #[error(
-        "the file {parent:?} would have to be a directory for {child:?}. Leave one out, or set `prefix` in expandJson"
+        "the file {parent:?} would have to be a directory for {child:?}. Leave one out, or set `prefix` in expandJson, or `rewrite` beside find"
     )]
     FileIsDirectory { parent: String, child: String },
     #[error("the patterns of `expandJson` and `templates` take too many steps. Write fewer, or simpler ones")]

@@ -56,7 +56,7 @@ pub fn render<A: Address>(
     templates: &[Template],
     limits: &Limits,
 ) -> Result<Rendered, RenderError> {
-    let has_expansion = objects.iter().any(|(object, _)| object.expansion.is_some());
+    let has_expansion = objects.iter().any(|(object, _)| object.expansion.is_some() || object.is_unfolded);
     let mut assembly = Assembly::new(has_expansion, limits);
     let mut documents = Documents(HashMap::new());
     let mut budget = Budget::of_a_mount();
@@ -98,6 +98,7 @@ pub fn render<A: Address>(
 }
 
 fn origin<A>(object: &Object<A>, is_expanded: bool) -> Origin {
+    let is_expanded = is_expanded || object.is_unfolded;
     Origin { position: object.position, is_expanded, is_for_templates: object.is_for_templates }
 }
 

@@ -45,17 +45,7 @@ fn pick_all(secret: &str, expressions: &[&str], max: usize) -> Result<Vec<String
         decoding: Decoding::None,
     };
     let files = expressions.iter().enumerate().map(file).collect();
-    let object = Object {
-        position: 1,
-        address: Name("shop/db"),
-        standby: None,
-        files,
-        expansion: None,
-        verification: Verification::default(),
-        is_for_templates: false,
-        is_optional: false,
-        refresh_interval: None,
-    };
+    let object = Object { files, ..Object::at(Name("shop/db"), 1) };
     let value = SecretValue { content: SecretBytes::from(secret.to_owned()), version: "v1".into() };
     let limits = Limits { max_value_bytes: max, max_mount_bytes: max, ..Limits::DEFAULT };
     let rendered =
@@ -155,6 +145,7 @@ fn everything() -> Expansion {
         include: vec![],
         exclude: vec![],
         prefix: String::new(),
+        ending: String::new(),
         case: Case::Keep,
         translation: Translation::Off,
         permission: FilePermission::from_mode(0o644).0,
@@ -166,15 +157,8 @@ fn everything() -> Expansion {
 /// Expands some secrets, each of an object of its own.
 fn expand_all(secrets: &[&str], expansion: &Expansion, limits: &Limits) -> Result<Rendered, RenderError> {
     let object = |position| Object {
-        position,
-        address: Name(["", "shop/a", "shop/b"][position]),
-        standby: None,
-        files: vec![],
         expansion: Some(expansion.clone()),
-        verification: Verification::default(),
-        is_for_templates: false,
-        is_optional: false,
-        refresh_interval: None,
+        ..Object::at(Name(["", "shop/a", "shop/b"][position]), position)
     };
     let objects: Vec<_> = (1..=secrets.len()).map(object).collect();
     let value = |secret: &&str| SecretValue { content: SecretBytes::from((*secret).to_owned()), version: "v1".into() };
@@ -243,17 +227,7 @@ fn a14_templates_together_stay_within_a_mount() {
         format: crate::plan::Format::Json,
         files: vec![],
     };
-    let object = Object {
-        position: 1,
-        address: Name("shop/a"),
-        standby: None,
-        files: vec![],
-        expansion: Some(everything()),
-        verification: Verification::default(),
-        is_for_templates: true,
-        is_optional: false,
-        refresh_interval: None,
-    };
+    let object = Object { expansion: Some(everything()), is_for_templates: true, ..Object::at(Name("shop/a"), 1) };
     let value = SecretValue { content: format!(r#"{{"a": "{}"}}"#, "x".repeat(1_000)).into(), version: "v".into() };
     let fetched = Fetched { address: Name("shop/a"), value: value.into() };
     let fill = |count, max_mount_bytes| {
@@ -269,15 +243,8 @@ fn a14_templates_together_stay_within_a_mount() {
 fn a12_what_the_expressions_of_a_mount_look_through_is_limited() {
     let verify = |sizes: &[usize]| {
         let object = |position| Object {
-            position,
-            address: Name(["", "shop/a", "shop/b"][position]),
-            standby: None,
-            files: vec![],
-            expansion: None,
             verification: Verification { regexp: Some("b$".parse().expect("valid")), ..Verification::default() },
-            is_for_templates: false,
-            is_optional: false,
-            refresh_interval: None,
+            ..Object::at(Name(["", "shop/a", "shop/b"][position]), position)
         };
         let objects: Vec<_> = (1..=sizes.len()).map(object).collect();
         let value =

@@ -36,6 +36,11 @@ impl<B: SecretBackend> Endpoints<B> {
         self.backend.calls(addresses)
     }
 
+    /// What the value at the address of a list stands for.
+    pub fn members(&self, list: &B::Address, value: &SecretValue) -> Result<Vec<(String, B::Address)>, FetchError> {
+        self.backend.members(list, value)
+    }
+
     /// Makes a call when it is the namespace's turn.
     async fn call(
         &self,

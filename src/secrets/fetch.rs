@@ -91,6 +91,15 @@ impl<B: SecretBackend, R: Eq + Hash + Send + Sync> Fetcher<B, R> {
         Ok(found.into_iter().map(|(_, found)| found).collect())
     }
 
+    /// What the value at the address of a list stands for: names, and where their values are.
+    pub(super) fn members(
+        &self,
+        list: &B::Address,
+        value: &SecretValue,
+    ) -> Result<Vec<(String, B::Address)>, FetchError> {
+        self.endpoints.members(list, value)
+    }
+
     /// How each address of the plan is read.
     fn reads<'a, S>(
         &'a self,
@@ -374,6 +383,10 @@ mod tests {
             Some((call.first()?.0, None))
         }
 
+        fn members(&self, _: &At, _: &SecretValue) -> Result<Vec<(String, At)>, FetchError> {
+            Ok(Vec::new())
+        }
+
         async fn read(&self, credentials: &String, call: &[At]) -> Vec<Option<Result<SecretValue, FetchError>>> {
             self.0.lock().expect("unpoisoned").push((credentials.clone(), call.to_vec()));
             tokio::task::yield_now().await; // others come meanwhile
@@ -458,15 +471,8 @@ mod tests {
 
     fn plan(addresses: &[(At, Option<At>)]) -> SecretPlan<At> {
         let object = |((address, standby), position): (&(At, Option<At>), usize)| Object {
-            position,
-            address: address.clone(),
             standby: standby.clone(),
-            files: vec![],
-            expansion: None,
-            verification: Default::default(),
-            is_for_templates: false,
-            is_optional: false,
-            refresh_interval: None,
+            ..Object::at(address.clone(), position)
         };
         SecretPlan {
             objects: addresses.iter().zip(1..).map(object).collect(),

@@ -9,10 +9,12 @@ pub mod aws;
 mod failover;
 mod fetch;
 mod kept;
+mod unfold;
 
 pub use access::CallsAtOnce;
 pub use fetch::{Fetched, Fetcher, Found};
 pub use kept::{Kept, Share};
+pub use unfold::UnfoldError;
 
 use std::hash::Hash;
 use std::time::Duration;
@@ -71,6 +73,13 @@ pub trait SecretBackend: Send + Sync {
         credentials: &Self::Credentials,
         call: &[Self::Address],
     ) -> Option<(Self::Endpoint, Option<usize>)>;
+
+    /// What the value at an address stands for, where it is that of a list: names, and where in the list's place their values
+    /// are.
+    ///
+    /// # Errors
+    /// Where it is none.
+    fn members(&self, list: &Self::Address, value: &SecretValue) -> Result<Vec<(String, Self::Address)>, FetchError>;
 
     /// Reads, with one call, what the backend holds now. Tries at once again, a few times, what is worth it. Answers each
     /// address, in their order: with `None` where it must be asked for in a call of its own, which an address alone never is.

@@ -33,7 +33,7 @@ pub struct Examination {
 pub struct Outcome {
     pub objects: usize,
     pub files: BTreeSet<String>,
-    /// Whether there are more files, which only values name.
+    /// Whether there are more files, which only AWS names.
     pub has_more_files: bool,
     pub needs: Vec<Need>,
 }
@@ -44,7 +44,7 @@ pub struct Need {
     pub action: &'static str,
     /// What kind of thing it is needed on.
     pub noun: &'static str,
-    /// Their names, as the class has them.
+    /// Their names, as the class has them, and with `*` what names begin with that AWS alone knows.
     pub on: BTreeSet<String>,
 }
 

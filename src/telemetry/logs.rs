@@ -2,8 +2,12 @@
 
 use std::io;
 
+use tracing::Level;
+use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::LogFormat;
@@ -51,12 +55,14 @@ pub fn start(level: &str, format: LogFormat) -> anyhow::Result<Log> {
     let builder = NonBlockingBuilder::default().thread_name("log").lossy(true).buffered_lines_limit(WAITING_LINES);
     let (lines, writer) = builder.finish(io::stderr());
     let log = Log { _writer: writer, lost: lines.error_counter() };
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines);
+    let lines = tracing_subscriber::fmt::layer().with_writer(lines);
+    let registry = tracing_subscriber::registry();
     match format {
         LogFormat::Json => {
-            subscriber.json().flatten_event(true).with_current_span(false).with_span_list(false).finish().try_init()?
+            let lines = lines.json().flatten_event(true).with_current_span(false).with_span_list(false);
+            registry.with(lines.with_filter(filter)).try_init()?;
         }
-        LogFormat::Text => subscriber.with_ansi(false).finish().try_init()?,
+        LogFormat::Text => registry.with(lines.with_ansi(false).with_filter(filter)).try_init()?,
     }
     Ok(log)
 }
@@ -65,18 +71,46 @@ pub fn start(level: &str, format: LogFormat) -> anyhow::Result<Log> {
 ///
 /// # Errors
 /// See [`start`].
-pub fn filter(level: &str) -> anyhow::Result<EnvFilter> {
+pub fn filter(level: &str) -> anyhow::Result<Targets> {
     const HELP: &str = "write error, warn, info, debug or trace, or a filter such as secretmount=debug";
-    let mut filter = EnvFilter::try_new(level).map_err(|_| anyhow::anyhow!("--log-level {level:?}: {HELP}"))?;
+    let mut filter: Targets = level.parse().map_err(|_| anyhow::anyhow!("--log-level {level:?}: {HELP}"))?;
     // A single unknown word would be a filter for a target of that name, and nothing else would be logged.
     let is_word = level.chars().all(char::is_alphanumeric);
-    if is_word && level.parse::<tracing::level_filters::LevelFilter>().is_err() {
+    if is_word && level.parse::<LevelFilter>().is_err() {
         anyhow::bail!("--log-level {level:?}: {HELP}");
     }
     // It writes an error of its own for each request that fails, which is then said once more where it matters.
-    filter = filter.add_directive("kube_client::client::builder=off".parse()?);
+    filter = filter.with_target("kube_client::client::builder", LevelFilter::OFF);
     for library in CAPPED {
-        filter = filter.add_directive(format!("{library}=info").parse()?);
+        let mut allowed = [Level::INFO, Level::WARN, Level::ERROR].into_iter();
+        let most = allowed.find(|level| filter.would_enable(library, level)).map_or(LevelFilter::OFF, Into::into);
+        filter = filter.with_target(library, most);
     }
     Ok(filter)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_library_says_neither_what_could_print_a_request_nor_more_than_is_asked_for() {
+        let enabled =
+            |filter: &str, target: &str, level: Level| self::filter(filter).expect(filter).would_enable(target, &level);
+        assert!(enabled("trace", "secretmount::mount", Level::TRACE));
+        assert!(!enabled("trace", "hyper::client", Level::DEBUG) && enabled("trace", "hyper::client", Level::INFO));
+        assert!(!enabled("hyper=trace", "hyper::client", Level::DEBUG));
+        assert!(!enabled("error", "hyper::client", Level::WARN) && enabled("error", "hyper::client", Level::ERROR));
+        assert!(enabled("secretmount=debug", "secretmount::mount", Level::DEBUG));
+        assert!(!enabled("secretmount=debug", "hyper::client", Level::ERROR));
+        assert!(!enabled("trace", "kube_client::client::builder", Level::ERROR));
+    }
+
+    #[test]
+    fn what_is_no_level_is_refused_with_what_is() {
+        for level in ["verbose", "secretmount=loud", "a=b=c"] {
+            let error = filter(level).expect_err(level).to_string();
+            assert!(error.contains("write error, warn, info, debug or trace"), "{error}");
+        }
+    }
 }

@@ -21,11 +21,13 @@ use tonic::Status;
 
 use support::{REGION, World, class, needs_mounts, versions};
 
-const CASES: [(&str, &str); 6] = [
+const CASES: [(&str, &str); 8] = [
     ("extraction", include_str!("cases/extraction.yaml")),
     ("decoding", include_str!("cases/decoding.yaml")),
     ("optional", include_str!("cases/optional.yaml")),
     ("location", include_str!("cases/location.yaml")),
+    ("selection", include_str!("cases/selection.yaml")),
+    ("previous", include_str!("cases/previous.yaml")),
     ("templates", include_str!("cases/templates.yaml")),
     ("verification", include_str!("cases/verification.yaml")),
 ];
@@ -53,6 +55,9 @@ struct Step {
     /// Secrets and parameters by Region, where that is not the one of the class.
     #[serde(default)]
     elsewhere: BTreeMap<String, Stored>,
+    /// Of secrets, and of parameters, whose names begin with a slash.
+    #[serde(default)]
+    tags: BTreeMap<String, BTreeMap<String, String>>,
     /// Secrets that are scheduled for deletion before the mount.
     #[serde(default)]
     deleted: Vec<String>,
@@ -131,6 +136,13 @@ fn put(step: &Step, world: &World) {
         }
         for (name, value) in parameters {
             world.cloud.put_parameter(region, name, value, true);
+        }
+    }
+    for (name, tags) in &step.tags {
+        let tags: Vec<(&str, &str)> = tags.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        match name.starts_with('/') {
+            true => world.cloud.tag_parameter(REGION, name, &tags),
+            false => world.cloud.tag_secret(REGION, name, &tags),
         }
     }
     for name in &step.deleted {

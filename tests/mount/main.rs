@@ -9,6 +9,7 @@ mod credentials;
 mod endpoints;
 mod failover;
 mod files;
+mod find;
 mod freshness;
 mod identity;
 mod parameters;

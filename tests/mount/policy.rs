@@ -103,6 +103,28 @@ async fn a06_the_policy_refuses_before_aws_is_asked_and_names_its_rule() {
 }
 
 #[tokio::test]
+async fn a06_the_policy_is_asked_about_each_name_that_is_found() {
+    let policy = tempfile::NamedTempFile::new().expect("a file");
+    let world = world(&policy).await;
+    for name in ["shop/key", "bank/gold"] {
+        world.cloud.tag_secret("eu-west-1", name, &[("team", "shop")]);
+    }
+    let tagged = |more: &str| class(&format!("- {{objectType: secretsmanager, find: {{tags: {{team: shop}}{more}}}}}"));
+    assert_refused(
+        world.ask(&tagged("")).await,
+        Code::PermissionDenied,
+        "ObjectNotAllowed",
+        &["rule \"shops\"", "secret \"bank/gold\""],
+    );
+    assert_eq!(world.cloud.count("GetSecretValue"), 0);
+    world.ask(&tagged(", namePrefix: shop/")).await.expect("all that are found are allowed");
+    let elsewhere = class("- {objectType: secretsmanager, region: us-east-1, find: {namePrefix: shop/}}");
+    assert_refused(world.ask(&elsewhere).await, Code::PermissionDenied, "RegionNotAllowed", &["Region us-east-1"]);
+    let versions = class("- {objectName: bank/gold, objectType: secretsmanager, previous: 3}");
+    assert_refused(world.ask(&versions).await, Code::PermissionDenied, "ObjectNotAllowed", &["\"bank/gold\""]);
+}
+
+#[tokio::test]
 async fn a_policy_that_is_not_understood_stops_the_start() {
     let cloud = cloud().await;
     let node = Node::new().expect("a node");

@@ -144,7 +144,11 @@ pub async fn cloud_with(options: Options) -> DevCloud {
         .trust_service_account("shop", "web-*")
         .trust_pod_identity()
         .allow("secretsmanager:GetSecretValue", "arn:aws:secretsmanager:*:*:secret:shop/*")
-        .allow("ssm:GetParameters", "arn:aws:ssm:*:*:parameter/shop/*");
+        .allow("ssm:GetParameters", "arn:aws:ssm:*:*:parameter/shop/*")
+        .allow("secretsmanager:ListSecrets", "*")
+        .allow("secretsmanager:ListSecretVersionIds", "arn:aws:secretsmanager:*:*:secret:shop/*")
+        .allow("ssm:GetParametersByPath", "arn:aws:ssm:*:*:parameter/shop/*")
+        .allow("ssm:DescribeParameters", "*");
     cloud.put_role(role);
     cloud.put_node("node-a", &[("topology.kubernetes.io/region", REGION)]);
     cloud.put_service_account("shop", "web", &[(ROLE_ANNOTATION, ROLE)]);

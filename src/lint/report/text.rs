@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Report, count};
+use crate::lint::class::names;
 use crate::lint::{CheckedClass, CheckedFile, Diagnostic, Severity, printable};
 use crate::spec::Outcome;
 
@@ -73,10 +74,13 @@ fn called(class: &CheckedClass) -> String {
 }
 
 fn summary(outcome: &Outcome) -> String {
-    let more = if outcome.has_more_files { " and those of the keys" } else { "" };
+    let more = if outcome.has_more_files { " and more that AWS names" } else { "" };
     let files = format!("{}{more}", count(outcome.files.len(), "file"));
     let mut noun = "";
     let needs = outcome.needs.iter().map(|need| {
+        if need.on.iter().any(|name| name.contains('*')) {
+            return format!("{} on {}", need.action, printable(&names(&need.on)));
+        }
         let on = match need.noun == noun {
             true => need.on.len().to_string(),
             false => count(need.on.len(), need.noun),

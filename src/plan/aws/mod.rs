@@ -8,4 +8,4 @@ mod stored;
 pub use arn::{Arn, InvalidRoleArn, RoleArn};
 pub use authentication::{AddressFamily, Authentication, Hop, Origin};
 pub use region::{InvalidRegion, Region};
-pub use stored::{Item, Parameter, Revision, Secret, Stored};
+pub use stored::{Filter, Item, List, Parameter, Path, Revision, Secret, Stored};

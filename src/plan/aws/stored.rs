@@ -1,5 +1,6 @@
 //! Where a value is stored in AWS: the whole question that is asked there.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use super::Region;
@@ -19,6 +20,47 @@ pub enum Item {
     Secret(Secret),
     /// In SSM Parameter Store.
     Parameter(Parameter),
+    /// No value, but the names of some.
+    List(List),
+}
+
+/// Names that AWS is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum List {
+    /// Of secrets in AWS Secrets Manager.
+    Secrets(Filter),
+    /// Of parameters in SSM Parameter Store.
+    Parameters(Filter),
+    /// Ids of the versions that a secret had before its current one, the newest first.
+    Versions { secret: String },
+}
+
+/// Which of all there are: those of which everything is true that is set.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Filter {
+    pub path: Option<Path>,
+    /// What their names begin with.
+    pub name_prefix: Option<String>,
+    pub tags: BTreeMap<String, String>,
+}
+
+/// A level of names, without a slash at its end.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Path {
+    pub level: String,
+    /// Whether the levels below it count too.
+    pub is_recursive: bool,
+}
+
+impl Filter {
+    /// Whether a name is one of those, as far as a name says.
+    pub fn takes(&self, name: &str) -> bool {
+        let is_below = self.path.as_ref().is_none_or(|Path { level, is_recursive }| {
+            let rest = name.strip_prefix(level.as_str()).and_then(|rest| rest.strip_prefix('/'));
+            rest.is_some_and(|rest| !rest.is_empty() && (*is_recursive || !rest.contains('/')))
+        });
+        is_below && self.name_prefix.as_ref().is_none_or(|prefix| name.starts_with(prefix))
+    }
 }
 
 /// A value of a secret.
@@ -40,6 +82,10 @@ pub enum Revision {
 impl Revision {
     /// The stage that AWS moves to a new value: <https://docs.aws.amazon.com/secretsmanager/latest/userguide/whats-in-a-secret.html>
     pub const CURRENT: &'static str = "AWSCURRENT";
+    /// The stage that it leaves at the value before.
+    pub const PREVIOUS: &'static str = "AWSPREVIOUS";
+    /// The stage of a value that rotation has not finished with.
+    pub const PENDING: &'static str = "AWSPENDING";
 
     pub fn version_id(&self) -> Option<&str> {
         match self {
@@ -108,7 +154,7 @@ impl Item {
     pub fn is_pinned(&self) -> bool {
         match self {
             Self::Secret(Secret { revision: Revision::Version { stage: None, .. }, .. }) => true,
-            Self::Secret(_) => false,
+            Self::Secret(_) | Self::List(_) => false,
             Self::Parameter(Parameter { selector, .. }) => {
                 selector.as_ref().is_some_and(|selector| selector.bytes().all(|byte| byte.is_ascii_digit()))
             }
@@ -144,6 +190,33 @@ impl fmt::Display for Item {
                     Some(label) => write!(f, " (label {label})"),
                 }
             }
+            Self::List(list) => list.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for List {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Secrets(filter) => write!(f, "all secrets{filter}"),
+            Self::Parameters(filter) => write!(f, "all parameters{filter}"),
+            Self::Versions { secret } => write!(f, "the versions of secret {secret:?}"),
+        }
+    }
+}
+
+/// Reads on after what they are.
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(Path { level, is_recursive }) = &self.path {
+            write!(f, " {} {level:?}", if *is_recursive { "below" } else { "directly below" })?;
+        }
+        if let Some(prefix) = &self.name_prefix {
+            write!(f, " called {prefix:?}…")?;
+        }
+        match self.tags.is_empty() {
+            true => Ok(()),
+            false => write!(f, " with the tags {:?}", self.tags),
         }
     }
 }
@@ -168,6 +241,27 @@ mod tests {
         assert_eq!(read(&format!("{arn}:3")), (arn.into(), Some("3".into())));
         assert_eq!(read(":3"), (":3".into(), None));
         assert_eq!(read("host:"), ("host:".into(), None));
+    }
+
+    #[test]
+    fn a_filter_takes_what_is_below_its_path_and_begins_as_it_says() {
+        let path = |is_recursive| Some(Path { level: "/shop".into(), is_recursive });
+        let filter =
+            |path, prefix: Option<&str>| Filter { path, name_prefix: prefix.map(str::to_owned), tags: BTreeMap::new() };
+        for (name, directly, below, prefixed) in [
+            ("/shop/a", true, true, true),
+            ("/shop/a/b", false, true, true),
+            ("/shop", false, false, false),
+            ("/shop/", false, false, false),
+            ("/shopping/a", false, false, false),
+            ("/shop/b", true, true, false),
+            ("shop/a", false, false, false),
+        ] {
+            assert_eq!(filter(path(false), None).takes(name), directly, "{name}");
+            assert_eq!(filter(path(true), None).takes(name), below, "{name}");
+            assert_eq!(filter(path(true), Some("/shop/a")).takes(name), prefixed, "{name}");
+            assert_eq!(filter(None, Some("/shop/a")).takes(name), name.starts_with("/shop/a"), "{name}");
+        }
     }
 
     proptest! {

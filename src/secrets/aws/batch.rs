@@ -30,7 +30,7 @@ pub fn calls(secrets: Vec<Stored>) -> Vec<Vec<Stored>> {
 fn is_current(address: &Stored) -> bool {
     match &address.item {
         Item::Secret(secret) => matches!(&secret.revision, Revision::Stage(stage) if stage == Revision::CURRENT),
-        Item::Parameter(_) => false,
+        Item::Parameter(_) | Item::List(_) => false,
     }
 }
 

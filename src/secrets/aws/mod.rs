@@ -1,6 +1,7 @@
-//! What AWS stores: secrets, each read with a call of its own, and parameters, read in tens.
+//! What AWS stores: secrets, each read with a call of its own, and parameters, read in tens; and lists of both.
 
 mod batch;
+mod lists;
 mod pace;
 mod parameter_store;
 mod secrets_manager;
@@ -13,7 +14,7 @@ use secrets_manager::SecretsManager;
 
 use super::{FetchError, SecretBackend, SecretValue, Verdict};
 use crate::aws::Configuration;
-use crate::plan::aws::{Item, Region, Stored};
+use crate::plan::aws::{Item, List, Region, Stored};
 use crate::reason::Reason;
 
 pub use secrets_manager::error_of_answer;
@@ -64,13 +65,24 @@ pub struct AwsBackend {
     secrets_manager: SecretsManager,
     parameter_store: ParameterStore,
     batches: bool,
+    /// Most pages of a list.
+    max_pages: usize,
 }
 
 impl AwsBackend {
-    /// With `batches` many secrets are read with one call, by roles that may do so.
-    pub fn new(configuration: Configuration, batches: bool) -> Self {
+    /// With `batches` many secrets are read with one call, by roles that may do so. `max_pages` is the most that a list may
+    /// have.
+    pub fn new(configuration: Configuration, batches: bool, max_pages: usize) -> Self {
         let parameter_store = ParameterStore::new(configuration.sdk.clone());
-        Self { secrets_manager: SecretsManager::new(configuration), parameter_store, batches }
+        Self { secrets_manager: SecretsManager::new(configuration), parameter_store, batches, max_pages }
+    }
+
+    async fn list(&self, session: &Session, list: &List, address: &Stored) -> Result<SecretValue, FetchError> {
+        match list {
+            List::Secrets(filter) => self.secrets_manager.list(session, filter, address, self.max_pages).await,
+            List::Versions { secret } => self.secrets_manager.versions(session, secret, address, self.max_pages).await,
+            List::Parameters(filter) => self.parameter_store.list(session, filter, address, self.max_pages).await,
+        }
     }
 }
 
@@ -81,13 +93,16 @@ impl SecretBackend for AwsBackend {
     type Endpoint = Endpoint;
 
     fn calls(&self, addresses: Vec<Stored>) -> Vec<Vec<Stored>> {
+        let (lists, values): (Vec<_>, Vec<_>) =
+            addresses.into_iter().partition(|address| matches!(address.item, Item::List(_)));
         let (secrets, parameters): (Vec<_>, Vec<_>) =
-            addresses.into_iter().partition(|address| matches!(address.item, Item::Secret(_)));
+            values.into_iter().partition(|address| matches!(address.item, Item::Secret(_)));
         let secrets = match self.batches {
             true => batch::calls(secrets),
             false => secrets.into_iter().map(|secret| vec![secret]).collect(),
         };
-        secrets.into_iter().chain(parameter_store::calls(parameters)).collect()
+        let lists = lists.into_iter().map(|list| vec![list]);
+        secrets.into_iter().chain(parameter_store::calls(parameters)).chain(lists).collect()
     }
 
     fn endpoint(&self, session: &Session, call: &[Stored]) -> Option<(Endpoint, Option<usize>)> {
@@ -95,12 +110,18 @@ impl SecretBackend for AwsBackend {
         let region = region.clone();
         Some(match item {
             Item::Secret(_) if call.len() > 1 => (Endpoint::Batches(region), Some(batch::CALLS_AT_ONCE)),
-            Item::Secret(_) => (Endpoint::SecretsManager(region), None),
-            Item::Parameter(_) => {
+            Item::Secret(_) | Item::List(List::Secrets(_) | List::Versions { .. }) => {
+                (Endpoint::SecretsManager(region), None)
+            }
+            Item::Parameter(_) | Item::List(List::Parameters(_)) => {
                 let account = session.account().to_owned();
                 (Endpoint::ParameterStore { region, account }, Some(parameter_store::CALLS_AT_ONCE))
             }
         })
+    }
+
+    fn members(&self, list: &Stored, value: &SecretValue) -> Result<Vec<(String, Stored)>, FetchError> {
+        lists::members(list, value)
     }
 
     async fn read(&self, session: &Session, call: &[Stored]) -> Vec<Option<Result<SecretValue, FetchError>>> {
@@ -108,6 +129,7 @@ impl SecretBackend for AwsBackend {
             [address @ Stored { region, item: Item::Secret(secret) }] => {
                 vec![Some(self.secrets_manager.read(session, region, secret, address).await)]
             }
+            [address @ Stored { item: Item::List(list), .. }] => vec![Some(self.list(session, list, address).await)],
             [Stored { region, item: Item::Secret(_) }, ..] => {
                 self.secrets_manager.read_many(session, region, call).await
             }
@@ -117,8 +139,9 @@ impl SecretBackend for AwsBackend {
 }
 
 /// An error that the service's model does not name, as one sentence: nobody knows what the service would have said. The
-/// SDK's `Debug` can hold a whole request, so only codes and AWS's message leave it.
-fn unmodelled<E>(error: &SdkError<E>, what: &str, role: &str, service: &str, action: &str) -> FetchError
+/// SDK's `Debug` can hold a whole request, so only codes and AWS's message leave it. `remedy` is what helps whoever may not
+/// read.
+fn unmodelled<E>(error: &SdkError<E>, what: &str, role: &str, service: &str, remedy: &str) -> FetchError
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
     SdkError<E>: RequestId,
@@ -142,9 +165,7 @@ where
                 "AccessDeniedException" => (
                     Reason::SecretAccessDenied,
                     // AWS says the same of a name that does not exist, where the policy does not cover it.
-                    format!(
-                        "{what} may not be read as {role}; grant {action} on it, or correct objectName or `region`. [{code}]"
-                    ),
+                    format!("{what} may not be read as {role}; {remedy}. [{code}]"),
                 ),
                 _ if crate::aws::is_expired(&code) => (
                     Reason::CredentialsExpired,

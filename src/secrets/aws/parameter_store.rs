@@ -5,27 +5,35 @@
 //! <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameters.html>
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
 use aws_sdk_ssm::Client;
 use aws_sdk_ssm::config::Builder;
-use aws_sdk_ssm::error::SdkError;
+use aws_sdk_ssm::error::{BuildError, SdkError};
 use aws_sdk_ssm::operation::get_parameters::{GetParametersError, GetParametersOutput};
-use aws_sdk_ssm::types::Parameter as Answered;
+use aws_sdk_ssm::types::{Parameter as Answered, ParameterStringFilter};
 
-use super::pace::Paces;
+use super::lists::{Pages, value_of_names};
+use super::pace::{Pace, Paces};
 use super::{Session, unmodelled};
 use crate::aws::{Clients, Tries};
-use crate::plan::aws::{Arn, Item, Parameter, Region, Stored};
+use crate::plan::aws::{Arn, Filter, Item, Parameter, Path, Region, Stored};
 use crate::random;
 use crate::reason::{Explained as _, Reason};
 use crate::secrets::{FetchError, SecretValue, Verdict};
 use crate::sensitive::SecretBytes;
 
 const SERVICE: &str = "Parameter Store";
-const ACTION: &str = "ssm:GetParameters";
+const REMEDY: &str = "grant ssm:GetParameters on it, or correct objectName or `region`";
+const REMEDY_BELOW: &str = "grant ssm:GetParametersByPath on the path, or correct `path` or `region`";
+/// No list can be narrowed by a policy.
+const REMEDY_OF_LISTS: &str = "grant ssm:DescribeParameters on all resources, or write a `path` without tags, which ssm:GetParametersByPath is asked for";
+/// Most entries of a page with values and of one without.
+const A_PAGE_BELOW: i32 = 10;
+const A_PAGE: i32 = 50;
 /// Most names that a call may have.
 const NAMES_A_CALL: usize = 10;
 /// More would only wait for each other: the pace decides, and what waits behind it cannot be overtaken by another namespace.
@@ -47,7 +55,7 @@ pub fn calls(parameters: Vec<Stored>) -> Vec<Vec<Stored>> {
     for address in parameters {
         let key = match &address.item {
             Item::Parameter(parameter) => path_of(&parameter.name).to_owned(),
-            Item::Secret(_) => continue,
+            Item::Secret(_) | Item::List(_) => continue,
         };
         let has_room =
             |(keys, call): &&mut (HashSet<String>, Vec<Stored>)| call.len() < NAMES_A_CALL && !keys.contains(&key);
@@ -81,28 +89,105 @@ impl ParameterStore {
     /// own. One that may not be read fails the whole call.
     pub async fn read(&self, session: &Session, call: &[Stored]) -> Vec<Result<SecretValue, FetchError>> {
         let Some(Stored { region, .. }) = call.first() else { return Vec::new() };
-        let pace = self.paces.of(session.account(), region);
-        let mut tries_left = TRIES;
-        let mut pause = FIRST_PAUSE;
+        let mut attempts = Attempts::at(self.paces.of(session.account(), region));
         loop {
-            let waited = pace.turn().await;
-            tries_left -= 1;
+            attempts.turn().await;
             let error = match self.ask(session, region, call).await {
                 Ok(answer) => {
-                    pace.went_well(waited);
+                    attempts.went_well();
                     return call.iter().map(|address| value_of(&answer, address, &session.role)).collect();
                 }
                 Err(error) => explain(&error, call, &session.role),
             };
-            if error.reason() == Reason::AwsThrottled {
-                pace.was_refused();
-            }
-            if tries_left == 0 || !error.may_pass() {
+            if let Err(error) = attempts.failed(error).await {
                 return call.iter().map(|_| Err(error.clone())).collect();
             }
-            tokio::time::sleep(random::jittered(pause)).await;
-            pause *= 2;
         }
+    }
+
+    /// Names of parameters. Those of a path can be had by whom a policy allows that path (`ssm:GetParametersByPath`), all others
+    /// by whom it allows the names of all (`ssm:DescribeParameters`).
+    pub async fn list(
+        &self,
+        session: &Session,
+        filter: &Filter,
+        address: &Stored,
+        max_pages: usize,
+    ) -> Result<SecretValue, FetchError> {
+        let (mut pages, mut next) = (Pages::of(address, max_pages), None);
+        loop {
+            let (names, following) = self.page(session, filter, address, next).await?;
+            next = match pages.take(names.into_iter().filter(|name| filter.takes(name)), following)? {
+                None => return Ok(value_of_names(pages.entries)),
+                next => next,
+            };
+        }
+    }
+
+    /// A page of names, and what the next one is asked for with.
+    async fn page(
+        &self,
+        session: &Session,
+        filter: &Filter,
+        address: &Stored,
+        next: Option<String>,
+    ) -> Result<(Vec<String>, Option<String>), FetchError> {
+        let mut attempts = Attempts::at(self.paces.of(session.account(), &address.region));
+        loop {
+            attempts.turn().await;
+            let page = match &filter.path {
+                Some(path) if filter.tags.is_empty() => self.page_below(session, path, address, next.clone()).await,
+                _ => self.page_of_all(session, filter, address, next.clone()).await,
+            };
+            match page {
+                Ok(page) => {
+                    attempts.went_well();
+                    return Ok(page);
+                }
+                Err(error) => attempts.failed(error).await?,
+            }
+        }
+    }
+
+    /// Values come along, but not those that are encrypted.
+    async fn page_below(
+        &self,
+        session: &Session,
+        path: &Path,
+        address: &Stored,
+        next: Option<String>,
+    ) -> Result<(Vec<String>, Option<String>), FetchError> {
+        let credentials = Builder::new().credentials_provider(session.credentials.clone());
+        let request = self.clients.of(&address.region, session.tenant, Tries::All).get_parameters_by_path();
+        let request = request.path(&path.level).recursive(path.is_recursive).max_results(A_PAGE_BELOW);
+        let answer = request.set_next_token(next).customize().config_override(credentials).send().await;
+        let answer =
+            answer.map_err(|error| unmodelled(&error, &address.to_string(), &session.role, SERVICE, REMEDY_BELOW))?;
+        let names = answer.parameters().iter().filter_map(|parameter| parameter.name().map(str::to_owned));
+        Ok((names.collect(), answer.next_token().map(str::to_owned)))
+    }
+
+    /// Here AWS looks at the tags.
+    async fn page_of_all(
+        &self,
+        session: &Session,
+        filter: &Filter,
+        address: &Stored,
+        next: Option<String>,
+    ) -> Result<(Vec<String>, Option<String>), FetchError> {
+        let filters = narrowing(filter).map_err(|problem| FetchError::Backend {
+            reason: Reason::Internal,
+            message: format!("{address} cannot be asked for: {problem}"),
+            verdict: Verdict::Final,
+        })?;
+        let credentials = Builder::new().credentials_provider(session.credentials.clone());
+        let request = self.clients.of(&address.region, session.tenant, Tries::All).describe_parameters();
+        let request = request.set_parameter_filters(Some(filters)).max_results(A_PAGE);
+        let answer = request.set_next_token(next).customize().config_override(credentials).send().await;
+        let answer = answer
+            .map_err(|error| unmodelled(&error, &address.to_string(), &session.role, SERVICE, REMEDY_OF_LISTS))?;
+        let names = answer.parameters().iter().filter_map(|parameter| parameter.name().map(str::to_owned));
+        Ok((names.collect(), answer.next_token().map(str::to_owned)))
     }
 
     async fn ask(
@@ -118,10 +203,61 @@ impl ParameterStore {
     }
 }
 
+/// A call that is made at the pace of all, and a few times again where what fails may pass.
+struct Attempts {
+    pace: Arc<Pace>,
+    left: u32,
+    pause: Duration,
+    has_waited: bool,
+}
+
+impl Attempts {
+    fn at(pace: Arc<Pace>) -> Self {
+        Self { pace, left: TRIES, pause: FIRST_PAUSE, has_waited: false }
+    }
+
+    /// To be awaited before each try.
+    async fn turn(&mut self) {
+        self.has_waited = self.pace.turn().await;
+        self.left = self.left.saturating_sub(1);
+    }
+
+    fn went_well(&self) {
+        self.pace.went_well(self.has_waited);
+    }
+
+    /// Waits for a moment before the next try. Gives the error back where there is none.
+    async fn failed(&mut self, error: FetchError) -> Result<(), FetchError> {
+        if error.reason() == Reason::AwsThrottled {
+            self.pace.was_refused();
+        }
+        if self.left == 0 || !error.may_pass() {
+            return Err(error);
+        }
+        tokio::time::sleep(random::jittered(self.pause)).await;
+        self.pause *= 2;
+        Ok(())
+    }
+}
+
+/// <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_ParameterStringFilter.html>
+fn narrowing(filter: &Filter) -> Result<Vec<ParameterStringFilter>, BuildError> {
+    let of = |key: &str, option: &str, value: &str| {
+        ParameterStringFilter::builder().key(key).option(option).values(value).build()
+    };
+    let path = filter
+        .path
+        .iter()
+        .map(|Path { level, is_recursive }| of("Path", if *is_recursive { "Recursive" } else { "OneLevel" }, level));
+    let name = filter.name_prefix.iter().map(|prefix| of("Name", "BeginsWith", prefix));
+    let tags = filter.tags.iter().map(|(key, value)| of(&format!("tag:{key}"), "Equals", value));
+    path.chain(name).chain(tags).collect()
+}
+
 fn parameter_of(address: &Stored) -> Option<&Parameter> {
     match &address.item {
         Item::Parameter(parameter) => Some(parameter),
-        Item::Secret(_) => None,
+        Item::Secret(_) | Item::List(_) => None,
     }
 }
 
@@ -169,7 +305,7 @@ fn answers(answered: &Answered, asked: &Parameter) -> bool {
 /// An error of the whole call, which names the one parameter that it is about, as far as AWS says which.
 fn explain(error: &SdkError<GetParametersError>, call: &[Stored], role: &str) -> FetchError {
     let SdkError::ServiceError(service) = error else {
-        return unmodelled(error, &together(call), role, SERVICE, ACTION);
+        return unmodelled(error, &together(call), role, SERVICE, REMEDY);
     };
     let said = service.err().meta().message().unwrap_or_default();
     let named = call.iter().filter(|address| said.contains(&format!(":parameter/{}", path_of_address(address))));
@@ -182,7 +318,7 @@ fn explain(error: &SdkError<GetParametersError>, call: &[Stored], role: &str) ->
             message: format!("{what} cannot be decrypted as {role}; its key is disabled or gone. [InvalidKeyId]"),
             verdict: Verdict::Final,
         },
-        _ => unmodelled(error, &what, role, SERVICE, ACTION),
+        _ => unmodelled(error, &what, role, SERVICE, REMEDY),
     }
 }
 

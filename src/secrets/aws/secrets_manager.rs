@@ -11,22 +11,32 @@ use aws_sdk_secretsmanager::operation::batch_get_secret_value::{
 use aws_sdk_secretsmanager::operation::get_secret_value::{
     GetSecretValue, GetSecretValueError, GetSecretValueInput, GetSecretValueOutput,
 };
+use aws_sdk_secretsmanager::operation::list_secret_version_ids::ListSecretVersionIdsError;
 use aws_sdk_secretsmanager::primitives::Blob;
-use aws_sdk_secretsmanager::types::SecretValueEntry;
+use aws_sdk_secretsmanager::types::{
+    Filter as Narrowing, FilterNameStringType, SecretListEntry, SecretValueEntry, SecretVersionsListEntry,
+};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 
 use super::batch::Refusals;
+use super::lists::{Pages, value_of_names, value_of_versions};
 use super::{MAX_MESSAGE, Session, unmodelled};
-use crate::aws::{Clients, Configuration, Operation, Short, ShortWay};
-use crate::plan::aws::{Arn, Item, Region, Revision, Secret, Stored};
+use crate::aws::{Clients, Configuration, Operation, Short, ShortWay, Tries};
+use crate::plan::aws::{Arn, Filter, Item, Path, Region, Revision, Secret, Stored};
 use crate::reason::{Explained as _, Reason};
 use crate::secrets::{FetchError, SecretValue, Verdict};
 use crate::sensitive::SecretBytes;
 
 const SERVICE: &str = "Secrets Manager";
-const ACTION: &str = "secretsmanager:GetSecretValue";
+const REMEDY: &str = "grant secretsmanager:GetSecretValue on it, or correct objectName or `region`";
+/// No list can be narrowed by a policy.
+const REMEDY_OF_LISTS: &str = "grant secretsmanager:ListSecrets on all resources";
+const REMEDY_OF_VERSIONS: &str =
+    "grant secretsmanager:ListSecretVersionIds on it, or correct objectName or `region`, or write `previous: 1`";
+/// Most entries of a page.
+const A_PAGE: i32 = 100;
 
 /// Reads from Secrets Manager, in any Region, for any session.
 pub struct SecretsManager {
@@ -83,7 +93,7 @@ impl SecretsManager {
             Ok(answer) => answer,
             Err(error) => {
                 let what = format!("{} secrets in {region}", call.len());
-                let error = unmodelled(&error, &what, &session.role, SERVICE, "secretsmanager:BatchGetSecretValue");
+                let error = unmodelled(&error, &what, &session.role, SERVICE, "");
                 if error.reason() == Reason::SecretAccessDenied {
                     self.refusals.note(session.rights(), region);
                 }
@@ -106,6 +116,70 @@ impl SecretsManager {
             value_of(arn.as_deref(), version_id, secret_string, secret_binary, secret, address).ok().map(Ok)
         };
         call.iter().map(value).collect()
+    }
+
+    /// Names of secrets, which needs `secretsmanager:ListSecrets`. AWS matches tags by how they begin, and keys and values
+    /// apart, so it only narrows what is looked at here.
+    /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_Filter.html>
+    pub async fn list(
+        &self,
+        session: &Session,
+        filter: &Filter,
+        address: &Stored,
+        max_pages: usize,
+    ) -> Result<SecretValue, FetchError> {
+        let client = self.clients.of(&address.region, session.tenant, Tries::All);
+        let (mut pages, mut next) = (Pages::of(address, max_pages), None);
+        loop {
+            let request = client.list_secrets().set_filters(Some(narrowing(filter))).max_results(A_PAGE);
+            let request = request.set_next_token(next).customize().config_override(signed_by(&session.credentials));
+            let answer = request.send().await;
+            let answer = answer
+                .map_err(|error| unmodelled(&error, &address.to_string(), &session.role, SERVICE, REMEDY_OF_LISTS))?;
+            let found = answer.secret_list().iter().filter(|entry| is_of(entry, filter));
+            let found = found.filter_map(|entry| entry.name().map(str::to_owned));
+            next = match pages.take(found, answer.next_token().map(str::to_owned))? {
+                None => return Ok(value_of_names(pages.entries)),
+                next => next,
+            };
+        }
+    }
+
+    /// Ids of the versions that a secret had before its current one: the one that rotation has kept the label for first, and then
+    /// by age, also those without a label, as long as AWS keeps them.
+    pub async fn versions(
+        &self,
+        session: &Session,
+        secret: &str,
+        address: &Stored,
+        max_pages: usize,
+    ) -> Result<SecretValue, FetchError> {
+        let client = self.clients.of(&address.region, session.tenant, Tries::All);
+        let (mut pages, mut next) = (Pages::of(address, max_pages), None);
+        loop {
+            let request = client.list_secret_version_ids().secret_id(secret).include_deprecated(true);
+            let request = request.max_results(A_PAGE).set_next_token(next);
+            let request = request.customize().config_override(signed_by(&session.credentials));
+            let answer = request.send().await.map_err(|error| explain_versions(&error, address, &session.role))?;
+            let has = |entry: &SecretVersionsListEntry, stage: &str| entry.version_stages().iter().any(|s| s == stage);
+            let earlier = answer
+                .versions()
+                .iter()
+                .filter(|entry| !has(entry, Revision::CURRENT) && !has(entry, Revision::PENDING));
+            let earlier = earlier.filter_map(|entry| {
+                let created = entry.created_date().map_or(0.0, aws_smithy_types::DateTime::as_secs_f64);
+                Some((has(entry, Revision::PREVIOUS), created, entry.version_id()?.to_owned()))
+            });
+            next = match pages.take(earlier, answer.next_token().map(str::to_owned))? {
+                None => break,
+                next => next,
+            };
+        }
+        pages
+            .entries
+            .sort_by(|(one_kept, one, _), (other_kept, other, _)| other_kept.cmp(one_kept).then(other.total_cmp(one)));
+        let ids: Vec<String> = pages.entries.into_iter().map(|(.., id)| id).collect();
+        Ok(value_of_versions(&ids))
     }
 
     async fn get(
@@ -161,8 +235,35 @@ async fn example(config: SdkConfig) {
 fn secret_of(address: &Stored) -> Option<&Secret> {
     match &address.item {
         Item::Secret(secret) => Some(secret),
-        Item::Parameter(_) => None,
+        Item::Parameter(_) | Item::List(_) => None,
     }
+}
+
+/// What AWS can leave out of a list by itself. A value that begins with `!` would mean the opposite there.
+fn narrowing(filter: &Filter) -> Vec<Narrowing> {
+    let of = |key, value: &str| {
+        let is_plain = !value.is_empty() && !value.starts_with('!');
+        is_plain.then(|| Narrowing::builder().key(key).values(value).build())
+    };
+    let below = filter.path.as_ref().map(|Path { level, .. }| format!("{level}/"));
+    // Of two names AWS would take either.
+    let name = [below.as_ref(), filter.name_prefix.as_ref()].into_iter().flatten().max_by_key(|name| name.len());
+    let tag = filter.tags.iter().next();
+    [
+        name.and_then(|name| of(FilterNameStringType::Name, name)),
+        tag.and_then(|(key, _)| of(FilterNameStringType::TagKey, key)),
+        tag.and_then(|(_, value)| of(FilterNameStringType::TagValue, value)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn is_of(entry: &SecretListEntry, filter: &Filter) -> bool {
+    let has = |(key, value): (&String, &String)| {
+        entry.tags().iter().any(|tag| tag.key() == Some(key) && tag.value().unwrap_or_default() == value)
+    };
+    entry.deleted_date().is_none() && entry.name().is_some_and(|name| filter.takes(name)) && filter.tags.iter().all(has)
 }
 
 /// The text wins over the bytes, as in the official provider.
@@ -206,7 +307,7 @@ fn names(answered: &str, asked: &str) -> bool {
 fn explain(error: &SdkError<GetSecretValueError>, address: &Stored, role: &str) -> FetchError {
     let modelled = |reason, message| FetchError::Backend { reason, message, verdict: Verdict::Final };
     let SdkError::ServiceError(service) = error else {
-        return unmodelled(error, &address.to_string(), role, SERVICE, ACTION);
+        return unmodelled(error, &address.to_string(), role, SERVICE, REMEDY);
     };
     let code = crate::aws::word(service.err().meta().code().unwrap_or("unknown error"));
     let said = service.err().meta().message().unwrap_or_default();
@@ -234,7 +335,24 @@ fn explain(error: &SdkError<GetSecretValueError>, address: &Stored, role: &str) 
             let said = crate::aws::shorten(said, MAX_MESSAGE);
             modelled(Reason::InvalidParameter, format!("AWS refuses to read {address}: {said} [{code}]"))
         }
-        _ => unmodelled(error, &address.to_string(), role, SERVICE, ACTION),
+        _ => unmodelled(error, &address.to_string(), role, SERVICE, REMEDY),
+    }
+}
+
+fn explain_versions(error: &SdkError<ListSecretVersionIdsError>, address: &Stored, role: &str) -> FetchError {
+    match error {
+        SdkError::ServiceError(service)
+            if matches!(service.err(), ListSecretVersionIdsError::ResourceNotFoundException(_)) =>
+        {
+            FetchError::Backend {
+                reason: Reason::SecretNotFound,
+                message: format!(
+                    "{address} do not exist in the account of {role}; correct objectName or `region`. [ResourceNotFoundException]"
+                ),
+                verdict: Verdict::Final,
+            }
+        }
+        _ => unmodelled(error, &address.to_string(), role, SERVICE, REMEDY_OF_VERSIONS),
     }
 }
 

@@ -10,7 +10,8 @@ use crate::spec::{SameFile, SpecError};
 pub fn refuse_equal_objects(objects: &[(Entry, Written)]) -> Result<(), SpecError> {
     let mut by_name: HashMap<&str, &Written> = HashMap::new();
     let mut aliases: HashSet<&str> = HashSet::new();
-    for (entry, written) in objects {
+    // What is found has no name or alias in the class.
+    for (entry, written) in objects.iter().filter(|(entry, _)| entry.selection.is_none()) {
         let (object, position) = (entry.name.clone(), entry.position);
         if let Some(earlier) = by_name.insert(&entry.name, written)
             && earlier.alias == written.alias

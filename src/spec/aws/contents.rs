@@ -14,6 +14,7 @@ const MAX_PATTERN_BYTES: usize = 256;
 const MAX_KEY_BYTES: usize = 1024;
 
 /// The files of an object, and the aliases that its parts are given.
+#[derive(Default)]
 pub struct Contents {
     pub files: Vec<PlannedFile>,
     pub expansion: Option<Expansion>,
@@ -68,7 +69,7 @@ pub fn contents(
     Ok(Contents { files, expansion, aliases })
 }
 
-fn key(reader: &Reader<'_>, written: Option<String>) -> Result<Option<String>, SpecError> {
+pub fn key(reader: &Reader<'_>, written: Option<String>) -> Result<Option<String>, SpecError> {
     match given(written) {
         Some(key) if key.len() > MAX_KEY_BYTES => {
             Err(reader.wrong(format!("has a key of {} bytes; {MAX_KEY_BYTES} is the limit", key.len())))
@@ -144,6 +145,7 @@ fn expansion(
         include: patterns(reader, "include", selection.include)?,
         exclude: patterns(reader, "exclude", selection.exclude)?,
         prefix,
+        ending: String::new(),
         case: reader.word::<Case>("expandJson.case", selection.case)?.unwrap_or_default(),
         translation: reader.translation,
         permission: manner.permission,

@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
-use super::contents::{Manner, contents};
+use super::contents::{Contents, Manner, contents, key};
+use super::finding::{Finding, finding};
 use super::location::Location;
 use super::raw::{RawFailoverObject, RawObject};
 use super::reader::{Reader, given};
 use super::refresh::RefreshInterval;
-use super::verification;
+use super::{previous, verification};
 use crate::plan::aws::{Arn, Item, Parameter, Region, Revision, Secret, Stored};
-use crate::plan::{Expansion, FilePermission, Object, Owner, PlannedFile, Translation, Verification};
+use crate::plan::{
+    Content, Expansion, FilePermission, Members, Object, Owner, PlannedFile, Selection, Translation, Unfolding,
+    Verification,
+};
 use crate::spec::SpecError;
 
 /// One object, with everything but the Region it is read in.
@@ -22,6 +26,10 @@ pub struct Entry {
     /// Where it is read when the Region of the class fails.
     standby: Option<Stored>,
     pub files: Vec<PlannedFile>,
+    /// What is taken of the list that `item` is.
+    pub selection: Option<Selection>,
+    /// How many of the values before the current one are mounted too.
+    previous: usize,
     expansion: Option<Expansion>,
     verification: Verification,
     is_optional: bool,
@@ -57,19 +65,34 @@ impl Entry {
         warnings: &mut Vec<String>,
     ) -> Result<(Self, Written), SpecError> {
         let translation = defaults.translation;
-        let name = given(raw.object_name.take()).ok_or(SpecError::NoName { position })?;
+        let name = match (given(raw.object_name.clone()), &raw.find) {
+            (Some(name), _) => name,
+            (None, Some(_)) => "find".into(),
+            (None, None) => return Err(SpecError::NoName { position }),
+        };
         let mut reader = Reader { name, position, translation, warnings };
         reader.unknown_keys(&raw.unknown_keys, "");
 
         let service = service_of(&reader.name, raw.object_type.as_deref()).map_err(|problem| reader.wrong(problem))?;
+        let found = finding(&mut reader, &mut raw, service, defaults.prefix)?;
         let choice =
             Choice { version: given(raw.object_version.take()), label: given(raw.object_version_label.take()) };
-        let stored = prefixed(defaults.prefix, &reader.name).map_err(|problem| reader.wrong(problem))?;
-        let item = choice.of(service, &stored).map_err(|problem| reader.wrong(problem))?;
+        let item = match &found {
+            Some(found) => found.item.clone(),
+            None => {
+                let stored = prefixed(defaults.prefix, &reader.name).map_err(|problem| reader.wrong(problem))?;
+                choice.of(service, &stored).map_err(|problem| reader.wrong(problem))?
+            }
+        };
+        let previous = previous::count(&reader, raw.previous.take(), &item)?;
         let location = Location::parse(&reader, raw.region.take(), raw.account_id.take())?;
         let alias = given(raw.object_alias.take());
         let failover = raw.failover_object.take().unwrap_or_default();
-        let standby = reader.standby(failover, defaults, service, &choice, alias.is_some())?;
+        let standby = match (&found, defaults.failover_region) {
+            (Some(found), Some(region)) => Some(Stored { region: region.clone(), item: found.item.clone() }),
+            (Some(_), None) => None,
+            (None, _) => reader.standby(failover, defaults, service, &choice, alias.is_some())?,
+        };
         let standby = standby.map(|standby| location.stored(standby.item, &standby.region));
 
         let uid = reader.owner("uid", raw.uid.take())?.or(defaults.owner.uid);
@@ -82,7 +105,16 @@ impl Entry {
         let is_for_templates = reader.flag("templateOnly", raw.template_only.take())?;
         let is_optional = reader.flag("optional", raw.optional.take())?;
         let verification = verification::parse(&mut reader, raw.verify.take())?;
-        let contents = contents(&mut reader, &mut raw, alias.as_deref(), manner)?;
+        let (contents, selection) = match found {
+            None => (contents(&mut reader, &mut raw, alias.as_deref(), manner)?, None),
+            Some(Finding { name, rewrites, .. }) => {
+                let content = key(&reader, raw.key.take())?.map_or(Content::Whole, Content::Key);
+                let prefix = defaults.prefix.to_owned();
+                let Manner { permission, owner, decoding } = manner;
+                let selection = Selection { prefix, name, rewrites, translation, permission, owner, content, decoding };
+                (Contents::default(), Some(selection))
+            }
+        };
         let refresh_interval = match given(raw.refresh_interval) {
             Some(written) => Some(reader.refresh_interval(&written)?),
             None => defaults.refresh_interval,
@@ -97,6 +129,8 @@ impl Entry {
             location,
             standby,
             files,
+            selection,
+            previous,
             expansion,
             verification,
             is_optional,
@@ -106,8 +140,9 @@ impl Entry {
         Ok((entry, Written { alias, label: choice.label, jmes_aliases: contents.aliases }))
     }
 
-    /// The object as it is read where it says, or else in the Region of its class.
-    pub fn in_region(&self, of_class: &Region) -> Result<Object<Stored>, SpecError> {
+    /// The object as it is read where it says, or else in the Region of its class; and that of the value before the current one,
+    /// where that needs no list to be found.
+    pub fn in_region(&self, of_class: &Region) -> Result<Vec<Object<Stored>>, SpecError> {
         let region = self.location.region.as_ref().unwrap_or(of_class);
         if self.standby.as_ref().is_some_and(|standby| standby.region == *region) {
             let problem =
@@ -115,9 +150,7 @@ impl Entry {
             return Err(SpecError::Object { object: self.name.clone(), position: self.position, problem });
         }
         let address = self.location.stored(self.item.clone(), region);
-        Ok(Object {
-            position: self.position,
-            address,
+        let object = Object {
             standby: self.standby.clone(),
             files: self.files.clone(),
             expansion: self.expansion.clone(),
@@ -125,7 +158,13 @@ impl Entry {
             is_optional: self.is_optional,
             is_for_templates: self.is_for_templates,
             refresh_interval: self.refresh_interval,
-        })
+            ..Object::at(address.clone(), self.position)
+        };
+        if let Some(selection) = &self.selection {
+            let (standby, members) = (self.standby.clone(), Members::Found(selection.clone()));
+            return Ok(vec![Object { unfolding: Some(Unfolding { list: address, standby, members }), ..object }]);
+        }
+        previous::with_previous(object, self.previous, &self.name)
     }
 }
 
@@ -245,7 +284,7 @@ impl Choice {
 
 /// Where the official provider's objects are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Service {
+pub enum Service {
     SecretsManager,
     ParameterStore,
 }

@@ -1,11 +1,11 @@
 //! What can be said of a class without AWS, a cluster or a pod.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::keys::PARAMETERS;
 use super::{Class, noted};
 use crate::config::Limits;
-use crate::plan::aws::{Authentication, Item, Region, Stored};
+use crate::plan::aws::{Authentication, Filter, Hop, Item, List, Region, Stored};
 use crate::plan::{FilePermission, SecretPlan};
 use crate::spec::{Examination, Grammar, Need, Outcome, Parameters};
 
@@ -34,9 +34,9 @@ fn outcome(plan: &SecretPlan<Stored>, authentication: &Authentication) -> Outcom
     let of_objects = written.clone().flat_map(|object| &object.files).map(|file| &file.path);
     let of_templates = plan.templates.iter().map(|template| &template.path);
     Outcome {
-        objects: plan.objects.len(),
+        objects: plan.objects.iter().filter(|object| !object.is_unfolded).count(),
         files: of_objects.chain(of_templates).map(ToString::to_string).collect(),
-        has_more_files: written.into_iter().any(|object| object.expansion.is_some()),
+        has_more_files: written.into_iter().any(|object| object.expansion.is_some() || object.unfolding.is_some()),
         needs: needs(plan, authentication),
     }
 }
@@ -45,22 +45,50 @@ fn outcome(plan: &SecretPlan<Stored>, authentication: &Authentication) -> Outcom
 /// <https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssecretsmanager.html> and its like. What
 /// a KMS key of their own needs besides, only AWS knows.
 fn needs(plan: &SecretPlan<Stored>, authentication: &Authentication) -> Vec<Need> {
-    let (mut secrets, mut parameters) = (BTreeSet::new(), BTreeSet::new());
-    for address in plan.objects.iter().flat_map(|object| object.addresses()) {
-        match &address.item {
-            Item::Secret(secret) => secrets.insert(secret.id.clone()),
-            Item::Parameter(parameter) => parameters.insert(parameter.name.clone()),
-        };
+    let mut by_action = BTreeMap::new();
+    for object in &plan.objects {
+        let unfolding = object.unfolding.iter();
+        let lists = unfolding.flat_map(|unfolding| std::iter::once(&unfolding.list).chain(&unfolding.standby));
+        for (action, on) in object.addresses().chain(lists).flat_map(|address| of_item(&address.item)) {
+            by_action.entry(action).or_insert_with(BTreeSet::new).insert(on);
+        }
     }
-    let roles = |is_needed: fn(&crate::plan::aws::Hop) -> bool| {
+    let roles = |is_needed: fn(&Hop) -> bool| {
         let hops = authentication.hops.iter().filter(|hop| is_needed(hop));
         hops.map(|hop| hop.role.to_string()).collect()
     };
-    let needs = [
-        Need { action: "secretsmanager:GetSecretValue", noun: "secret", on: secrets },
-        Need { action: "ssm:GetParameters", noun: "parameter", on: parameters },
-        Need { action: "sts:AssumeRole", noun: "role", on: roles(|_| true) },
-        Need { action: "sts:TagSession", noun: "role", on: roles(|hop| !hop.session_tags.is_empty()) },
-    ];
-    needs.into_iter().filter(|need| !need.on.is_empty()).collect()
+    let hops = [("sts:AssumeRole", roles(|_| true)), ("sts:TagSession", roles(|hop| !hop.session_tags.is_empty()))];
+    let noun = |action: &str| match action.split(':').next() {
+        Some("secretsmanager") => "secret",
+        Some("ssm") => "parameter",
+        _ => "role",
+    };
+    let needs = by_action.into_iter().chain(hops).filter(|(_, on)| !on.is_empty());
+    needs.map(|(action, on)| Need { action, noun: noun(action), on }).collect()
+}
+
+/// What a call needs, on what. For lists AWS knows no smaller resource than all.
+fn of_item(item: &Item) -> Vec<(&'static str, String)> {
+    const SECRET: &str = "secretsmanager:GetSecretValue";
+    const PARAMETER: &str = "ssm:GetParameters";
+    let found = |Filter { path, name_prefix, .. }: &Filter| match (name_prefix, path) {
+        (Some(prefix), _) => format!("{prefix}*"),
+        (None, Some(path)) => format!("{}/*", path.level),
+        (None, None) => "*".to_owned(),
+    };
+    match item {
+        Item::Secret(secret) => vec![(SECRET, secret.id.clone())],
+        Item::Parameter(parameter) => vec![(PARAMETER, parameter.name.clone())],
+        Item::List(List::Versions { secret }) => vec![("secretsmanager:ListSecretVersionIds", secret.clone())],
+        Item::List(List::Secrets(filter)) => {
+            vec![("secretsmanager:ListSecrets", "*".to_owned()), (SECRET, found(filter))]
+        }
+        Item::List(List::Parameters(filter)) => {
+            let list = match &filter.path {
+                Some(path) if filter.tags.is_empty() => ("ssm:GetParametersByPath", format!("{}/", path.level)),
+                _ => ("ssm:DescribeParameters", "*".to_owned()),
+            };
+            vec![list, (PARAMETER, found(filter))]
+        }
+    }
 }

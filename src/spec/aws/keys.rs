@@ -55,7 +55,7 @@ pub const PARAMETERS: &[Key] = &[
 ];
 
 const OBJECT: &[Key] = &[
-    Key::new("objectName", Kind::Text, "Name or ARN of a secret or parameter.").required(),
+    Key::new("objectName", Kind::Text, "Name or ARN of a secret or parameter; this or find must be set."),
     Key::new(
         "objectType",
         Kind::OneOf(&["secretsmanager", "ssmparameter"]),
@@ -84,6 +84,14 @@ const OBJECT: &[Key] = &[
     Key::new("decode", Kind::OneOf(ENCODINGS), "Encoding that values are stored in.").or("none"),
     Key::new("templateOnly", Kind::Flag, "Whether its files are only for the templates, and not written themselves.")
         .or("false"),
+    Key::new("find", Kind::Map(FIND), "All that are called or tagged in a way, in place of objectName."),
+    Key::new("rewrite", Kind::List(REWRITE), "What makes names of files of the names that are found."),
+    Key::new(
+        "previous",
+        Kind::Number("^[0-9]{1,2}$"),
+        "How many of the values before the current one are mounted too.",
+    )
+    .or("0"),
     Key::new("optional", Kind::Flag, "Whether the mount goes on without it where nothing is stored there.").or("false"),
     Key::new("verify", Kind::Map(VERIFY), "What a value must be like."),
     Key::new("region", Kind::Pattern(REGION), "AWS Region that it is read in."),
@@ -116,6 +124,19 @@ const SELECTION: &[Key] = &[
     Key::new("prefix", Kind::Text, "Put before the name of every file."),
     Key::new("case", Kind::OneOf(&["keep", "lower", "upper"]), "Letters of the key in the name of the file.")
         .or("keep"),
+];
+
+const FIND: &[Key] = &[
+    Key::new("path", Kind::Text, "Names that have this and a slash in front."),
+    Key::new("recursive", Kind::Flag, "Whether names with more slashes after that count too.").or("false"),
+    Key::new("namePrefix", Kind::Text, "Names that begin so."),
+    Key::new("nameRegexp", Kind::Text, "Names in which this is found."),
+    Key::new("tags", Kind::TextMap, "Those that have all of these tags."),
+];
+
+const REWRITE: &[Key] = &[
+    Key::new("regexp", Kind::Text, "What is replaced.").required(),
+    Key::new("replacement", Kind::Text, "What stands there then; $1 or ${name} is what a group has found."),
 ];
 
 const VERIFY: &[Key] = &[

@@ -8,9 +8,11 @@ mod compare;
 mod contents;
 mod entry;
 mod examine;
+mod finding;
 mod keys;
 mod location;
 mod ownership;
+mod previous;
 mod raw;
 mod reader;
 mod refresh;
@@ -149,7 +151,8 @@ impl Class {
                 problem: "is the Region of the class itself; name another one, or remove it".into(),
             });
         }
-        let objects = self.objects.iter().map(|entry| entry.in_region(region)).collect::<Result<_, _>>()?;
+        let objects = self.objects.iter().map(|entry| entry.in_region(region)).collect::<Result<Vec<_>, _>>()?;
+        let objects = objects.into_iter().flatten().collect();
         let (templates, warnings) = (self.templates.clone(), self.warnings.clone());
         Ok(SecretPlan { objects, templates, layout: self.layout, warnings })
     }

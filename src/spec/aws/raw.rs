@@ -26,6 +26,9 @@ pub struct RawObject {
     pub verify: Option<RawVerify>,
     pub region: Option<String>,
     pub account_id: Option<String>,
+    pub find: Option<RawFind>,
+    pub rewrite: Option<Vec<Option<RawRewrite>>>,
+    pub previous: Option<String>,
     pub failover_object: Option<RawFailoverObject>,
     pub refresh_interval: Option<String>,
     pub uid: Option<String>,
@@ -66,6 +69,26 @@ pub struct RawSelection {
     pub exclude: Option<Vec<String>>,
     pub prefix: Option<String>,
     pub case: Option<String>,
+    pub unknown_keys: Vec<String>,
+}
+
+/// `find`: which of all there are.
+#[derive(Debug, Default)]
+pub struct RawFind {
+    pub path: Option<String>,
+    pub recursive: Option<String>,
+    pub name_prefix: Option<String>,
+    pub name_regexp: Option<String>,
+    /// The keys of tags keep their case.
+    pub tags: Option<BTreeMap<String, Option<String>>>,
+    pub unknown_keys: Vec<String>,
+}
+
+/// One entry of `rewrite`.
+#[derive(Debug, Default)]
+pub struct RawRewrite {
+    pub regexp: Option<String>,
+    pub replacement: Option<String>,
     pub unknown_keys: Vec<String>,
 }
 
@@ -159,6 +182,9 @@ read_in_any_case! {
         "expandjson" => expand_json
         "region" => region
         "accountid" => account_id
+        "find" => find
+        "rewrite" => rewrite
+        "previous" => previous
         "verify" => verify
         "templateonly" => template_only
         "optional" => optional
@@ -183,6 +209,15 @@ read_in_any_case! {
         "exclude" => exclude
         "prefix" => prefix
         "case" => case;
+    RawFind, "a map with path, namePrefix, nameRegexp or tags":
+        "path" => path
+        "recursive" => recursive
+        "nameprefix" => name_prefix
+        "nameregexp" => name_regexp
+        "tags" => tags;
+    RawRewrite, "a rule with regexp and replacement":
+        "regexp" => regexp
+        "replacement" => replacement;
     RawVerify, "a map with notEmpty, json, keys or regexp":
         "notempty" => not_empty
         "json" => json
@@ -211,6 +246,8 @@ pub fn keys_by_place() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("objects.failoverObject", RawFailoverObject::KEYS),
         ("objects.jmesPath", RawJmesPath::KEYS),
         ("objects.expandJson", RawSelection::KEYS),
+        ("objects.find", RawFind::KEYS),
+        ("objects.rewrite", RawRewrite::KEYS),
         ("objects.verify", RawVerify::KEYS),
         ("templates", RawTemplate::KEYS),
         ("assumeRoles", RawHop::KEYS),

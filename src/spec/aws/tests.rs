@@ -28,7 +28,7 @@ fn plan(objects: &str) -> SecretPlan<Stored> {
 fn revision_of(address: &Stored) -> &Revision {
     match &address.item {
         Item::Secret(secret) => &secret.revision,
-        Item::Parameter(_) => panic!("{address} is no secret"),
+        Item::Parameter(_) | Item::List(_) => panic!("{address} is no secret"),
     }
 }
 

@@ -425,6 +425,70 @@ class BeyondTheOfficialProvider(Case):
         self.assertEqual(files["app.env"].content, b"DB_HOST=db.internal\nDB_PASSWORD='p$ss'\nDB_USER=alice\n")
         self.assertRegex(files["app.env"].version, "^[0-9a-f]{64}$")
 
+    def test_secrets_are_found_by_the_beginning_of_their_names_and_by_whole_tags(self):
+        manager = client("secretsmanager")
+        for name, tags in [("a", {"team": self.name, "env": "prod"}), ("b", {"team": self.name, "env": "production"})]:
+            self.put_secret(name, f"{self.name}/{name}")
+            tags = [{"Key": key, "Value": value} for key, value in tags.items()]
+            manager.tag_resource(SecretId=f"{self.name}/{name}", Tags=tags)
+        self.put_secret("gone", f"{self.name}/gone")
+        manager.delete_secret(SecretId=f"{self.name}/gone", RecoveryWindowInDays=7)
+        short = [{"regexp": "^.*/", "replacement": ""}]
+        found = {"objectType": "secretsmanager", "find": {"namePrefix": f"{self.name}/"}, "rewrite": short}
+        tagged = {"objectType": "secretsmanager", "find": {"tags": {"team": self.name, "env": "prod"}}}
+        contents = {path: file.content for path, file in self.mounted(found).items()}
+        self.assertEqual(contents, {"a": b"a", "b": b"b"})
+        contents = {path: file.content for path, file in self.mounted(tagged).items()}
+        self.assertEqual(contents, {f"{self.name}_a".replace("/", "_"): b"a"})
+
+    def test_more_parameters_than_a_page_are_found_by_path_and_some_by_tags(self):
+        manager, path = client("ssm"), f"/{self.name}"
+        for number in range(13):
+            self.put_parameter(str(number), f"{path}/{number}")
+        self.put_parameter("deep", f"{path}/below/deep")
+        manager.add_tags_to_resource(
+            ResourceType="Parameter", ResourceId=f"{path}/7", Tags=[{"Key": "team", "Value": "shop"}]
+        )
+        short = [{"regexp": f"^{path}/"}]
+        of = lambda find: {"objectType": "ssmparameter", "find": find, "rewrite": short}
+        contents = lambda *objects: {path: file.content for path, file in self.mounted(*objects).items()}
+        thirteen = {str(number): str(number).encode() for number in range(13)}
+        self.assertEqual(contents(of({"path": path})), thirteen)
+        everything = contents(of({"path": path, "recursive": "true"}))
+        self.assertEqual(everything, {**thirteen, "below_deep": b"deep"})
+        self.assertEqual(contents(of({"namePrefix": f"{path}/1"})), {n: n.encode() for n in ["1", "10", "11", "12"]})
+        self.assertEqual(contents(of({"namePrefix": f"{path}/", "tags": {"team": "shop"}})), {"7": b"7"})
+
+    def test_values_before_the_current_one_are_there_as_far_as_they_go(self):
+        self.put_secret("1")
+        self.put_parameter("a", f"/{self.name}")
+        objects = [
+            secret(self.name, objectAlias="pair", previous="1"),
+            secret(self.name, objectAlias="key", previous="2"),
+            parameter(f"/{self.name}", objectAlias="host", previous="2"),
+        ]
+        contents = lambda: {path: file.content for path, file in self.mounted(*objects).items()}
+        self.assertEqual(contents(), {"pair": b"1", "key": b"1", "host": b"a"})
+        for value in "234":
+            self.rotate(self.name, value)
+        for value in "bcd":
+            client("ssm").put_parameter(Name=f"/{self.name}", Value=value, Overwrite=True)
+        found = contents()
+        # moto's dates have whole seconds, so that it cannot be told which of these two is older.
+        self.assertIn(found.pop("key.previous-2"), [b"1", b"2"])
+        self.assertEqual(
+            found,
+            {
+                "pair": b"4",
+                "pair.previous-1": b"3",
+                "key": b"4",
+                "key.previous-1": b"3",
+                "host": b"d",
+                "host.previous-1": b"c",
+                "host.previous-2": b"b",
+            },
+        )
+
     def test_a_value_that_breaks_a_rule_keeps_the_volume_as_it_is(self):
         self.put_secret('{"password": "one"}')
         volume, objects = self.volume(), [secret(self.name, objectAlias="db", verify={"keys": ["password"]})]
