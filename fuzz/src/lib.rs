@@ -14,6 +14,8 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD as BASE64, URL_SAFE_NO_PAD
 use secretmount::config::Limits;
 use secretmount::credentials::aws::{Endpoint, credentials_of_answer};
 use secretmount::identity::KeySet;
+use secretmount::lint;
+use secretmount::lint::report::{self, Report};
 use secretmount::mount::MountRequest;
 use secretmount::plan::aws::{Arn, Item, Parameter, Region, Revision, RoleArn, Secret, Stored};
 use secretmount::plan::{
@@ -24,7 +26,7 @@ use secretmount::render::render;
 use secretmount::secrets::aws::error_of_answer;
 use secretmount::secrets::{Fetched, SecretValue};
 use secretmount::spec::Parameters;
-use secretmount::spec::aws::Class;
+use secretmount::spec::aws::{Class, GRAMMAR};
 use secretmount::volume::TargetPath;
 
 /// The function of a target, by its name.
@@ -35,6 +37,7 @@ pub fn target(name: &str) -> Option<fn(&[u8])> {
         "assume_roles" => assume_roles,
         "attributes" => attributes,
         "aws_error" => aws_error,
+        "check" => check,
         "decode" => decode,
         "jmespath" => jmespath,
         "json" => json,
@@ -47,6 +50,32 @@ pub fn target(name: &str) -> Option<fn(&[u8])> {
         "volume_ops" => volume_ops,
         _ => return None,
     })
+}
+
+/// A manifest: every place is in it, what is shown is for people only, and no error of a mount is missed.
+pub fn check(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let lines: Vec<usize> = text.split('\n').map(|line| line.chars().count()).collect();
+    let file = lint::check(text, &GRAMMAR);
+    for found in file.all() {
+        let characters = lines.get(found.line - 1).expect("a line of the file");
+        assert!((1..=characters + 1).contains(&found.column) && found.length > 0, "{found:?}");
+    }
+    let report = Report { files: vec![("x".into(), file)] };
+    for shown in [report::text(&report, false, false), report::json(&report), report::github(&report)] {
+        assert!(shown.split('\n').all(|line| lint::printable(line).len() <= line.len()), "{shown:?}");
+    }
+    // As the text of `objects` of a class, it is refused where a mount refuses it.
+    let parameters = Parameters::from([("objects".to_owned(), text.to_owned())]);
+    let mount = Class::parse(&parameters, permission(), &Limits::DEFAULT);
+    let class = serde_json::json!({
+        "apiVersion": "secrets-store.csi.x-k8s.io/v1", "kind": "SecretProviderClass",
+        "spec": {"provider": "aws", "parameters": parameters},
+    });
+    let file = lint::check(&class.to_string(), &GRAMMAR);
+    assert!(file.classes.iter().all(|class| class.outcome.is_none() || mount.is_ok()));
+    let report = Report { files: vec![("x".into(), file)] };
+    assert!(mount.is_ok() || report.errors() > 0, "{:?}", mount.err());
 }
 
 /// A mount request: the permission on the first line, then the attributes.

@@ -1,6 +1,8 @@
 //! The command line: one file for each subcommand.
 
+mod check;
 mod reach;
+mod schema;
 mod serve;
 
 use std::process::ExitCode;
@@ -26,18 +28,29 @@ struct Cli {
 enum Command {
     /// Serve the driver on this node (the default)
     Serve(Box<Settings>),
+    /// Check SecretProviderClasses in manifests, without AWS and without a cluster
+    Check(check::Options),
+    /// Print a JSON Schema for editors
+    Schema(schema::Options),
 }
 
 const EXAMPLES: &str = "\
 Examples:
   secretmount serve
   secretmount serve --kubelet-dir /var/lib/kubelet --log-format text
-  secretmount --provider-volume=/etc/kubernetes/secrets-store-csi-providers --driver-writes-secrets=true";
+  secretmount --provider-volume=/etc/kubernetes/secrets-store-csi-providers --driver-writes-secrets=true
+  secretmount check deploy/ --output github
+  helm template . | secretmount check -";
 
 /// Runs what the arguments of the process ask for.
 pub fn run() -> ExitCode {
     let cli = Cli::parse_from(accept_go_flags(std::env::args_os()));
     let settings = match cli.command {
+        Some(Command::Check(options)) => return check::run(&options),
+        Some(Command::Schema(options)) => {
+            schema::run(&options);
+            return ExitCode::SUCCESS;
+        }
         Some(Command::Serve(settings)) => *settings,
         None => cli.settings,
     };

@@ -12,7 +12,11 @@
 
 #[cfg(feature = "aws")]
 pub mod aws;
+mod examination;
+pub mod keys;
 pub mod yaml;
+
+pub use examination::{Examination, Grammar, Need, Outcome, Place, SameFile};
 
 use std::collections::BTreeMap;
 

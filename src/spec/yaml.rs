@@ -29,6 +29,14 @@ pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     })
 }
 
+/// Line and column, both from 1, that the end of an error of [`read`] names.
+pub fn position(error: &str) -> Option<(usize, usize)> {
+    let (_, place) = error.rsplit_once("at line ")?;
+    let (line, column) = place.split_once(", column ")?;
+    let digits = |text: &str| text.chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok();
+    Some((digits(line)?, digits(column)?))
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -54,6 +62,15 @@ mod tests {
         let read: Vec<Text> = read("- &base {a: x, b: y}\n- {<<: *base, b: z}\n").expect("valid");
         assert_eq!(read[1].get("a"), Some(&Some("x".into())));
         assert_eq!(read[1].get("b"), Some(&Some("z".into())));
+    }
+
+    #[test]
+    fn an_error_says_where() {
+        for (text, at) in [("a: x\nb: [x", (2, 4)), ("a: 1\nb: [x]", (2, 4)), ("a: 1\n\tb: 2", (1, 4))] {
+            let error = read::<Text>(text).expect_err(text);
+            assert_eq!(position(&error), Some(at), "{error}");
+        }
+        assert_eq!(position("at line x, column 3"), None);
     }
 
     #[test]

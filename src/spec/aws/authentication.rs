@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::raw::RawHop;
-use super::{SHOWN, parameter};
+use super::{SHOWN, noted, parameter};
 use crate::config::parse_bool;
 use crate::plan::aws::{AddressFamily, Authentication, Hop, InvalidRoleArn, Origin, RoleArn};
 use crate::spec::{Parameters, SpecError, yaml};
@@ -26,10 +26,21 @@ const LONGEST_SESSION: u64 = 43_200;
 /// AWS. <https://docs.aws.amazon.com/eks/latest/userguide/pod-id-abac.html>
 const RESERVED_TAGS: [&str; 3] = ["kubernetes-", "eks-", "aws:"];
 
-pub fn parse(parameters: &Parameters, warnings: &mut Vec<String>) -> Result<Authentication, SpecError> {
-    let origin = origin(parameters, warnings)?;
-    let hops = hops(parameters, &origin, warnings)?;
-    Ok(Authentication { origin, hops })
+/// As if nothing were set where it goes wrong.
+pub fn parse(parameters: &Parameters, warnings: &mut Vec<String>, errors: &mut Vec<SpecError>) -> Authentication {
+    let origin = noted(origin(parameters, warnings), errors);
+    let hops =
+        noted(raw_hops(parameters), errors).unwrap_or_default().into_iter().zip(1..).filter_map(|(raw, number)| {
+            // Of an origin that is not known, everything is possible.
+            let is_chained = number > 1 || origin.as_ref().is_some_and(|origin| *origin != Origin::NodePublishSecret);
+            let raw = raw.unwrap_or_default();
+            for key in &raw.unknown_keys {
+                warnings.push(format!("unknown key {key:?} in hop {number} of assumeRoles is ignored"));
+            }
+            noted(hop(raw, is_chained).map_err(|problem| SpecError::Hop { number, problem }), errors)
+        });
+    let hops = hops.collect();
+    Authentication { origin: origin.unwrap_or(Origin::Irsa { role: None }), hops }
 }
 
 /// The words of `auth`.
@@ -113,7 +124,7 @@ fn role(parameters: &Parameters) -> Result<Option<RoleArn>, SpecError> {
     Ok(Some(role))
 }
 
-fn hops(parameters: &Parameters, origin: &Origin, warnings: &mut Vec<String>) -> Result<Vec<Hop>, SpecError> {
+fn raw_hops(parameters: &Parameters) -> Result<Vec<Option<RawHop>>, SpecError> {
     let Some(text) = parameter(parameters, "assumeRoles") else { return Ok(Vec::new()) };
     let whole = |problem: String| Err(SpecError::AssumeRoles { problem });
     if text.len() > MAX_BYTES {
@@ -127,15 +138,7 @@ fn hops(parameters: &Parameters, origin: &Origin, warnings: &mut Vec<String>) ->
     if written.len() > MAX_HOPS {
         return whole(format!("has {} roles; {MAX_HOPS} is the limit", written.len()));
     }
-    let hops = written.into_iter().zip(1..).map(|(raw, number)| {
-        let is_chained = number > 1 || *origin != Origin::NodePublishSecret;
-        let raw = raw.unwrap_or_default();
-        for key in &raw.unknown_keys {
-            warnings.push(format!("unknown key {key:?} in hop {number} of assumeRoles is ignored"));
-        }
-        hop(raw, is_chained).map_err(|problem| SpecError::Hop { number, problem })
-    });
-    hops.collect()
+    Ok(written)
 }
 
 /// The error is the rest of a sentence that begins with the hop.
@@ -221,7 +224,9 @@ mod tests {
     fn parse_all(given: &[(&str, &str)]) -> Result<(Authentication, Vec<String>), SpecError> {
         let parameters = given.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         let mut warnings = Vec::new();
-        Ok((parse(&parameters, &mut warnings)?, warnings))
+        let mut errors = Vec::new();
+        let authentication = parse(&parameters, &mut warnings, &mut errors);
+        errors.into_iter().next().map_or(Ok((authentication, warnings)), Err)
     }
 
     fn origin_of(given: &[(&str, &str)]) -> Origin {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::entry::{Entry, Written};
 use crate::plan::{RelativePath, parent_and_child};
-use crate::spec::SpecError;
+use crate::spec::{SameFile, SpecError};
 
 /// The official provider compares each object with the last one of its name, and all aliases with each other.
 pub fn refuse_equal_objects(objects: &[(Entry, Written)]) -> Result<(), SpecError> {
@@ -28,22 +28,14 @@ pub fn refuse_equal_objects(objects: &[(Entry, Written)]) -> Result<(), SpecErro
 }
 
 /// Two objects may write one path, for the later one then wins; but nothing can be a file and a directory.
-pub fn compare_paths(objects: &[Entry]) -> Result<Vec<String>, SpecError> {
-    let mut warnings = Vec::new();
+pub fn compare_paths(objects: &[Entry]) -> Result<Vec<SameFile>, SpecError> {
+    let mut same = Vec::new();
     let mut paths: BTreeMap<RelativePath, usize> = BTreeMap::new();
     for entry in objects {
         for file in &entry.files {
-            let (path, position) = (file.path.as_str(), entry.position);
-            match paths.insert(file.path.clone(), position) {
-                None => {}
-                Some(earlier) if earlier == position => {
-                    warnings.push(format!("object {position} writes the file {path:?} twice; the later one is kept"));
-                }
-                Some(earlier) => {
-                    warnings.push(format!(
-                        "the file {path:?} of object {earlier} is replaced by that of object {position}"
-                    ));
-                }
+            let later = entry.position;
+            if let Some(earlier) = paths.insert(file.path.clone(), later) {
+                same.push(SameFile { path: file.path.to_string(), earlier, later });
             }
         }
     }
@@ -55,5 +47,5 @@ pub fn compare_paths(objects: &[Entry]) -> Result<Vec<String>, SpecError> {
             child_position,
         });
     }
-    Ok(warnings)
+    Ok(same)
 }

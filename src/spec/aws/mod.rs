@@ -7,7 +7,9 @@ mod authentication;
 mod compare;
 mod contents;
 mod entry;
+mod examine;
 mod finding;
+mod keys;
 mod location;
 mod ownership;
 mod previous;
@@ -23,10 +25,12 @@ use ownership::id;
 use raw::RawObject;
 use refresh::RefreshInterval;
 
-use super::{Parameters, SpecError, yaml};
+pub use examine::GRAMMAR;
+
+use super::{Examination, Parameters, SpecError, yaml};
 use crate::config::Limits;
 use crate::plan::aws::{Authentication, InvalidRegion, Region, Stored};
-use crate::plan::{FileLayout, FilePermission, InvalidPermission, Owner, SecretPlan, Template};
+use crate::plan::{FileLayout, FilePermission, InvalidPermission, Owner, SecretPlan, Template, Translation};
 
 /// Most characters of a text that is refused, perhaps for its length, that its error shows.
 const SHOWN: usize = 100;
@@ -57,46 +61,71 @@ impl Class {
         default_permission: FilePermission,
         limits: &Limits,
     ) -> Result<Self, SpecError> {
-        let region = self::region(parameters, "region")?;
-        let failover_region = self::region(parameters, "failoverRegion")?;
-        let mut warnings = unknown_parameters(parameters);
-        let authentication = authentication::parse(parameters, &mut warnings)?;
-        let prefix = self::prefix(parameters)?;
-        let translation = translation::parse(parameter(parameters, "pathTranslation"))?;
-        let refresh_interval = self::refresh_interval(parameters)?;
-        let layout = self::layout(parameters)?;
-        let permission = self::permission(parameters, &mut warnings)?.unwrap_or(default_permission);
-        let owner = Owner { uid: owner(parameters, "uid")?, gid: owner(parameters, "gid")? };
-
-        let templates = templates::parse(parameters, permission, owner, &mut warnings)?;
-
-        let objects = raw_objects(parameters, limits)?
-            .into_iter()
-            .zip(1..)
-            .map(|(raw, position)| {
-                let raw = raw.ok_or(SpecError::EmptyObject { position })?;
-                let defaults = Defaults {
-                    prefix,
-                    translation,
-                    failover_region: failover_region.as_ref(),
-                    permission,
-                    owner,
-                    refresh_interval,
-                };
-                Entry::parse(raw, position, defaults, &mut warnings)
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        let files: usize =
-            objects.iter().map(|(entry, _)| entry.files.len()).sum::<usize>().saturating_add(templates.len());
-        if files > limits.max_files {
-            let (size, limit) = (files, limits.max_files);
-            return Err(SpecError::Limit { size, unit: "files", limit, flag: "max-files" });
+        let mut examination = Examination::default();
+        let class = Self::read(parameters, default_permission, limits, &mut examination);
+        match examination.errors.into_iter().next() {
+            Some(first) => Err(first),
+            None => class.ok_or(SpecError::NoObjects),
         }
-        compare::refuse_equal_objects(&objects)?;
+    }
+
+    /// Goes on after an error as if nothing were set there, and notes all errors in the order in which they are found. `None` is
+    /// for what has no list of objects at all.
+    fn read(
+        parameters: &Parameters,
+        default_permission: FilePermission,
+        limits: &Limits,
+        Examination { errors, warnings, same_files, .. }: &mut Examination,
+    ) -> Option<Self> {
+        let region = noted(self::region(parameters, "region"), errors).flatten();
+        let failover_region = noted(self::region(parameters, "failoverRegion"), errors);
+        *warnings = unknown_parameters(parameters);
+        let authentication = authentication::parse(parameters, warnings, errors);
+        let prefix = noted(self::prefix(parameters), errors).unwrap_or_default();
+        let translation = translation::parse(parameter(parameters, "pathTranslation"));
+        let translation = noted(translation, errors).unwrap_or(Translation::To('_'));
+        let refresh_interval = noted(self::refresh_interval(parameters), errors).flatten();
+        let layout = noted(self::layout(parameters), errors).unwrap_or_default();
+        let permission = noted(self::permission(parameters, warnings), errors).flatten().unwrap_or(default_permission);
+        let uid = noted(owner(parameters, "uid"), errors).flatten();
+        let gid = noted(owner(parameters, "gid"), errors).flatten();
+        let owner = Owner { uid, gid };
+
+        let templates = noted(templates::parse(parameters, permission, owner, warnings), errors);
+
+        let mut objects = Vec::new();
+        for (raw, position) in noted(raw_objects(parameters, limits), errors)?.into_iter().zip(1..) {
+            let Some(mut raw) = raw else {
+                errors.push(SpecError::EmptyObject { position });
+                continue;
+            };
+            if failover_region.is_none() {
+                raw.failover_object = None; // what is wrong there would only follow from what is wrong with the Region
+            }
+            let defaults = Defaults {
+                prefix,
+                translation,
+                failover_region: failover_region.as_ref().and_then(Option::as_ref),
+                permission,
+                owner,
+                refresh_interval,
+            };
+            objects.extend(noted(Entry::parse(raw, position, defaults, warnings), errors));
+        }
+        let of_objects: usize = objects.iter().map(|(entry, _)| entry.files.len()).sum();
+        let size = of_objects.saturating_add(templates.as_ref().map_or(0, Vec::len));
+        if size > limits.max_files {
+            errors.push(SpecError::Limit { size, unit: "files", limit: limits.max_files, flag: "max-files" });
+        }
+        let _ = noted(compare::refuse_equal_objects(&objects), errors);
         let objects: Vec<Entry> = objects.into_iter().map(|(entry, _)| entry).collect();
-        warnings.extend(compare::compare_paths(&objects)?);
-        templates::compare(&objects, &templates)?;
-        Ok(Self { authentication, region, failover_region, objects, templates, layout, warnings })
+        *same_files = noted(compare::compare_paths(&objects), errors).unwrap_or_default();
+        if let Some(templates) = &templates {
+            let _ = noted(templates::compare(&objects, templates), errors);
+        }
+        let (failover_region, templates) = (failover_region.flatten(), templates.unwrap_or_default());
+        let warnings = warnings.iter().cloned().chain(same_files.iter().map(ToString::to_string)).collect();
+        Some(Self { authentication, region, failover_region, objects, templates, layout, warnings })
     }
 
     /// Region that the class names for all its objects.
@@ -127,6 +156,11 @@ impl Class {
         let (templates, warnings) = (self.templates.clone(), self.warnings.clone());
         Ok(SecretPlan { objects, templates, layout: self.layout, warnings })
     }
+}
+
+/// What came out of a step, unless it went wrong.
+fn noted<T>(result: Result<T, SpecError>, errors: &mut Vec<SpecError>) -> Option<T> {
+    result.map_err(|error| errors.push(error)).ok()
 }
 
 /// An empty parameter is one that is not set, as there.
@@ -184,29 +218,12 @@ fn owner(parameters: &Parameters, name: &'static str) -> Result<Option<u32>, Spe
 }
 
 fn unknown_parameters(parameters: &Parameters) -> Vec<String> {
-    /// The last is no parameter of a class, but stands among them: the class's name, which the driver adds.
-    const KNOWN: [&str; 17] = [
-        "objects",
-        "region",
-        "failoverRegion",
-        "pathTranslation",
-        "prefix",
-        "usePodIdentity",
-        "preferredAddressType",
-        "auth",
-        "roleArn",
-        "assumeRoles",
-        "templates",
-        "refreshInterval",
-        "fileLayout",
-        "filePermission",
-        "uid",
-        "gid",
-        "secretProviderClass",
-    ];
+    /// No parameter of a class, but stands among them: the class's name, which the driver adds.
+    const OF_DRIVER: &str = "secretProviderClass";
+    let is_known = |name: &str| name == OF_DRIVER || keys::PARAMETERS.iter().any(|known| known.name == name);
     parameters
         .keys()
-        .filter(|name| !KNOWN.contains(&name.as_str()))
+        .filter(|name| !is_known(name))
         .map(|name| format!("unknown parameter {name:?} of the class is ignored"))
         .collect()
 }

@@ -129,6 +129,9 @@ pub struct RawHop {
 /// A map whose keys are read one by one, in lower case.
 trait ReadKeys: Default {
     const EXPECTED: &'static str;
+    /// What [`Self::read_key`] knows.
+    #[cfg(test)]
+    const KEYS: &'static [&'static str];
 
     fn read_key<'de, M: MapAccess<'de>>(&mut self, key: &str, map: &mut M) -> Result<bool, M::Error>;
     fn unknown(&mut self, key: String);
@@ -141,6 +144,8 @@ macro_rules! read_in_any_case {
         $(
             impl ReadKeys for $raw {
                 const EXPECTED: &'static str = $expected;
+                #[cfg(test)]
+                const KEYS: &'static [&'static str] = &[$($key),+];
 
                 fn read_key<'de, M: MapAccess<'de>>(&mut self, key: &str, map: &mut M) -> Result<bool, M::Error> {
                     match key {
@@ -231,6 +236,22 @@ read_in_any_case! {
         "sessiontags" => session_tags
         "transitivetagkeys" => transitive_tag_keys
         "durationseconds" => duration_seconds;
+}
+
+/// What is read of an entry, and of the maps in it, by the place that it stands in.
+#[cfg(test)]
+pub fn keys_by_place() -> BTreeMap<&'static str, &'static [&'static str]> {
+    BTreeMap::from([
+        ("objects", RawObject::KEYS),
+        ("objects.failoverObject", RawFailoverObject::KEYS),
+        ("objects.jmesPath", RawJmesPath::KEYS),
+        ("objects.expandJson", RawSelection::KEYS),
+        ("objects.find", RawFind::KEYS),
+        ("objects.rewrite", RawRewrite::KEYS),
+        ("objects.verify", RawVerify::KEYS),
+        ("templates", RawTemplate::KEYS),
+        ("assumeRoles", RawHop::KEYS),
+    ])
 }
 
 struct KeyVisitor<T>(std::marker::PhantomData<T>);
