@@ -115,6 +115,7 @@ async fn serve(settings: Settings, log: Arc<Log>, confined: Confined) -> anyhow:
         Some(TokenKeys::File(path)) => Some(KeySource::File(path.clone())),
         Some(TokenKeys::Url(url)) => Some(KeySource::Published(Arc::new(Document::at(url)?))),
     };
+    open_health(&settings, &stop)?;
     let Some(identity) = identity(cluster, &settings, keys, node, &stop).await else { return Ok(()) };
 
     let writing = match settings.driver_writes_secrets {
@@ -126,7 +127,9 @@ async fn serve(settings: Settings, log: Arc<Log>, confined: Confined) -> anyhow:
     let refreshes = Refreshes { max_age: settings.max_age, share, pause_after_failure: settings.failed_refresh_pause };
     let mounter = Arc::new(Mounter::new(provider, identity, writing, settings.limits, refreshes, at_once));
     tokio::spawn(sweep(Arc::downgrade(&mounter), Arc::downgrade(&log)));
-    open_ports(&settings, &mounter, &stop)?;
+    if settings.metrics_port != 0 {
+        tokio::spawn(listen(settings.metrics_port, Arc::new(Numbers(mounter.clone())), stop.clone()));
+    }
     let closing = CancellationToken::new();
     let service = ProviderService::new(mounter, settings.mount_deadline, closing.clone());
     let shutdown = Shutdown { stop, grace: settings.shutdown_grace, closing };
@@ -147,24 +150,22 @@ impl PublishedKeys for Document {
     }
 }
 
-/// The ports that operators ask on, where they want them.
+/// The port of probes, where it is wanted. Open before there is a socket: who waits for the API server lives, and is not ready.
 ///
 /// # Errors
 /// One port for both.
-fn open_ports(settings: &Settings, mounter: &Arc<Mounter<Aws>>, stop: &CancellationToken) -> anyhow::Result<()> {
-    let (health, numbers) = (settings.health_port, settings.metrics_port);
+fn open_health(settings: &Settings, stop: &CancellationToken) -> anyhow::Result<()> {
+    let port = settings.health_port;
+    if port == 0 {
+        return Ok(());
+    }
     anyhow::ensure!(
-        health != numbers || health == 0,
-        "--health-port and --metrics-port are both {health}; give them two ports, of which probes can have one to themselves"
+        port != settings.metrics_port,
+        "--health-port and --metrics-port are both {port}; give them two ports, so that probes have one to themselves"
     );
-    if health != 0 {
-        let directories = settings.provider_volume.iter().filter(|directory| directory.is_dir());
-        let sockets = directories.map(|directory| directory.join(Aws::SOCKET)).collect();
-        tokio::spawn(listen(health, Arc::new(Health::new(sockets)), stop.clone()));
-    }
-    if numbers != 0 {
-        tokio::spawn(listen(numbers, Arc::new(Numbers(mounter.clone())), stop.clone()));
-    }
+    let directories = settings.provider_volume.iter().filter(|directory| directory.is_dir());
+    let sockets = directories.map(|directory| directory.join(Aws::SOCKET)).collect();
+    tokio::spawn(listen(port, Arc::new(Health::new(sockets)), stop.clone()));
     Ok(())
 }
 

@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use devcloud::node::Node;
 use devcloud::{Fault, FaultKind};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::support::{REGION, World, class_of, needs_mounts};
+use crate::support::{READY, REGION, World, class_of, cloud, needs_mounts, start};
 
 /// Ports that were free a moment ago.
 fn free_ports() -> [u16; 2] {
@@ -68,6 +69,28 @@ async fn it_is_ready_as_long_as_the_driver_can_reach_it_and_alive_in_any_case() 
     assert_eq!(get(health, "/readyz", "*/*").await.0, 200);
 
     assert_eq!(get(health, "/metrics", "*/*").await.0, 404, "each port has its own pages");
+}
+
+#[tokio::test]
+async fn f1_who_waits_for_the_api_server_lives_and_is_not_ready() {
+    let (cloud, node) = (cloud().await, Node::new().expect("a node"));
+    cloud.inject(Fault::new(FaultKind::Reset).service("kubernetes"));
+    let [health, _] = free_ports();
+    let provider = start(&cloud, &node, &[&format!("--health-port={health}")], &[]);
+    assert_eq!(get(health, "/livez", "").await.0, 200);
+    let (status, body) = get(health, "/readyz", "").await;
+    assert!(status == 503 && body.contains("it cannot be dialled"), "{body}");
+    cloud.clear_faults();
+    provider.driver(READY).await.expect("it serves in the end");
+    assert_eq!(get(health, "/readyz", "").await.0, 200);
+}
+
+#[tokio::test]
+async fn one_port_for_both_ends_the_start() {
+    let (cloud, node) = (cloud().await, Node::new().expect("a node"));
+    let provider = start(&cloud, &node, &["--health-port=8989", "--metrics-port=8989"], &[]);
+    let error = provider.driver(READY).await.err().expect("it has ended").to_string();
+    assert!(error.contains("give them two ports"), "{error}");
 }
 
 #[tokio::test]
