@@ -83,6 +83,7 @@ impl Entry {
         let is_optional = reader.flag("optional", raw.optional.take())?;
         let verification = verification::parse(&mut reader, raw.verify.take())?;
         let contents = contents(&mut reader, &mut raw, alias.as_deref(), manner)?;
+        let verification = Verification { pem_text: contents.pem, ..verification };
         let refresh_interval = match given(raw.refresh_interval) {
             Some(written) => Some(reader.refresh_interval(&written)?),
             None => defaults.refresh_interval,

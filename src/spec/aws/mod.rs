@@ -9,6 +9,7 @@ mod contents;
 mod entry;
 mod location;
 mod ownership;
+mod pem;
 mod raw;
 mod reader;
 mod refresh;
