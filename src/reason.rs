@@ -81,7 +81,7 @@ macro_rules! reasons {
 reasons! {
     InvalidArgument:
         InvalidRequest InvalidParameter InvalidObjects InvalidFileName DuplicateFile InvalidJmesPath
-        InvalidTemplate ConflictingSettings LimitExceeded NotJson DecodeFailed;
+        InvalidTemplate ConflictingSettings LimitExceeded NotJson DecodeFailed InvalidPem;
     Unauthenticated: TokenInvalid TokenExpired TokenMismatch;
     PermissionDenied:
         AssumeRoleDenied SecretAccessDenied DecryptDenied NamespaceNotAllowed RoleNotAllowed RegionNotAllowed

@@ -11,6 +11,7 @@ use std::path::{Component, Path};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD as BASE64, URL_SAFE_NO_PAD as BASE64_URL};
+use secretmount::clock::SystemClock;
 use secretmount::config::Limits;
 use secretmount::credentials::aws::{Endpoint, credentials_of_answer};
 use secretmount::identity::KeySet;
@@ -271,7 +272,10 @@ pub fn template(input: &[u8]) {
     let plan = class.plan(&region()).expect("it has no Regions that contradict");
     let value = SecretValue { content: document.to_owned().into(), version: "1".into() };
     let fetched = Fetched { address: plan.objects[0].address.clone(), value: value.into() };
-    let Ok(rendered) = render(&[(&plan.objects[0], &fetched)], true, &plan.templates, &Limits::DEFAULT) else { return };
+    let Ok(rendered) = render(&[(&plan.objects[0], &fetched)], true, &plan.templates, &Limits::DEFAULT, &SystemClock)
+    else {
+        return;
+    };
 
     let made = rendered.files.values().next().expect("the template's").content.expose();
     let made = std::str::from_utf8(made).expect("texts make a text");
@@ -402,7 +406,7 @@ fn object_of(keys: &str) -> Option<Object<Stored>> {
 fn files_of(object: Object<Stored>, value: &[u8]) -> Option<Files> {
     let value = SecretValue { content: value.to_vec().into(), version: "1".into() };
     let fetched = Fetched { address: object.address.clone(), value: value.into() };
-    Some(render(&[(&object, &fetched)], true, &[], &Limits::DEFAULT).ok()?.files)
+    Some(render(&[(&object, &fetched)], true, &[], &Limits::DEFAULT, &SystemClock).ok()?.files)
 }
 
 /// Renders a plan of one file.

@@ -16,7 +16,7 @@ use answered::Answered;
 use classes::Classes;
 use failing::{Failing, Remembered};
 
-use crate::clock::{Freshness, Instant};
+use crate::clock::{Freshness, Instant, SystemClock};
 use crate::config::Limits;
 use crate::identity::{Identity, IdentityError, Principal};
 use crate::plan::{FileLayout, Files, SecretPlan};
@@ -236,7 +236,7 @@ impl<P: Provider> Mounter<P> {
             }
         }
         record.enter(Stage::Render);
-        let rendered = render(&there, absent.is_empty(), &plan.templates, &self.limits)?;
+        let rendered = render(&there, absent.is_empty(), &plan.templates, &self.limits, &SystemClock)?;
         record.warnings(&rendered.warnings);
         Ok(Content { files: rendered.files, absent })
     }

@@ -12,6 +12,7 @@ mod files;
 mod jmespath;
 mod path;
 pub mod pattern;
+mod pem;
 mod permission;
 mod regexp;
 mod template;
@@ -24,6 +25,7 @@ pub use expansion::{Case, Expansion, InvalidCase};
 pub use files::{File, FileLayout, Files, Owner};
 pub use jmespath::{InvalidJmesPath, JmesPath};
 pub use path::{InvalidPath, RelativePath, parent_and_child};
+pub use pem::{PemPart, PemText};
 pub use permission::{FilePermission, InvalidPermission};
 pub use regexp::{InvalidRegexp, Regexp, Searcher};
 pub use template::{Format, InvalidFormat, Template};
@@ -186,4 +188,6 @@ pub enum Content {
     JmesPath(JmesPath),
     /// What a key at the top of its JSON has, whatever characters are in the key.
     Key(String),
+    /// A key or certificates, which that text of it has in PEM.
+    Pem(PemText, PemPart),
 }

@@ -1,6 +1,6 @@
 //! What a value must be like to be mounted.
 
-use super::Regexp;
+use super::{PemText, Regexp};
 
 /// Rules that a value is held against as it is stored. By default there is none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -13,4 +13,10 @@ pub struct Verification {
     pub keys: Vec<String>,
     /// This is found in it.
     pub regexp: Option<Regexp>,
+    /// It is PEM.
+    pub pem: bool,
+    /// It has certificates, and those that have issued none of the others have not ended.
+    pub not_expired: bool,
+    /// What the two are about.
+    pub pem_text: PemText,
 }

@@ -4,6 +4,7 @@ use super::decode::DecodeError;
 use super::evaluate::EvaluationError;
 use super::formats::Unwritable;
 use super::json::Document;
+use super::pem::PemError;
 use super::verify::Rejection;
 use super::{cut, hint};
 use crate::plan::{Address, Format, InvalidPath};
@@ -36,6 +37,8 @@ pub enum RenderError {
     Rejected { address: String, position: usize, problem: Rejection },
     #[error("{address} (object {position}, file {file:?}) {problem}. Store it so, or correct `decode` in the class")]
     Decode { address: String, position: usize, file: String, problem: DecodeError },
+    #[error("{address} (object {position}) {problem}")]
+    Pem { address: String, position: usize, problem: PemError },
     #[error(
         "the file name for key {key:?} of {address} (object {position}) {problem}. Leave the key out with `exclude` of expandJson, or rename it"
     )]
@@ -78,7 +81,11 @@ impl Explained for RenderError {
             Self::Template { problem: Unwritable::TooLarge, .. } => Reason::LimitExceeded,
             Self::Template { .. } => Reason::InvalidTemplate,
             Self::Decode { .. } => Reason::DecodeFailed,
-            Self::Rejected { problem: Rejection::TooMuch, .. } => Reason::LimitExceeded,
+            Self::Pem { problem: PemError::TooExpensive, .. }
+            | Self::Rejected { problem: Rejection::TooMuch | Rejection::Pem(PemError::TooExpensive), .. } => {
+                Reason::LimitExceeded
+            }
+            Self::Pem { .. } => Reason::InvalidPem,
             Self::Rejected { .. } => Reason::ValueRejected,
             Self::KeyAsFile { .. } => Reason::InvalidFileName,
             Self::SameFile { .. } | Self::FileIsDirectory { .. } | Self::TemplateReplaces { .. } => {
@@ -122,6 +129,15 @@ impl<A: Address> Of<'_, A> {
     /// Of a key that expandJson names in full.
     pub fn no_included_key(self, document: &Document, key: &str) -> RenderError {
         self.missing(document, key, "expandJson".into(), "include")
+    }
+
+    /// Of a key that `from` of its pem names.
+    pub fn no_key_of_pem(self, document: &Document, key: &str) -> RenderError {
+        self.missing(document, key, "pem".into(), "from")
+    }
+
+    pub fn wrong_pem(self, problem: PemError) -> RenderError {
+        RenderError::Pem { address: self.address.to_string(), position: self.position, problem }
     }
 
     fn missing(self, document: &Document, key: &str, place: String, setting: &'static str) -> RenderError {

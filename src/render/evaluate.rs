@@ -14,7 +14,7 @@ use jmespath::{Context, DEFAULT_RUNTIME, Rcvar, Variable};
 use super::json::plain;
 use crate::plan::JmesPath;
 
-/// What all expressions and patterns of one mount may cost together. The dearest known, `fuzz/seeds/jmespath/bomb_of_*`, take 40 ms of CPU
+/// What all expressions, patterns and certificates of one mount may cost together. The dearest known, `fuzz/seeds/jmespath/bomb_of_*`, take 40 ms of CPU
 /// and 8 MiB in a release build.
 const STEPS: usize = 1_000_000;
 /// Bytes of text that count as one step where a function has to look through them.
@@ -34,7 +34,10 @@ pub enum EvaluationError {
 /// Steps of comparing with patterns that count as one here.
 const PATTERN_STEPS_A_STEP: usize = 16;
 
-/// What is left for the expressions and patterns of one mount.
+/// Steps that a signature costs: a mount may compare five hundred, the largest of which take half a millisecond each.
+const CRYPTOGRAPHY_STEPS: usize = 2_000;
+
+/// What is left for the expressions, patterns and certificates of one mount.
 #[derive(Debug)]
 pub struct Budget(usize);
 
@@ -46,6 +49,11 @@ impl Budget {
     /// Pays for comparing a text with patterns.
     pub fn pay_for_patterns(&mut self, steps: usize) -> Result<(), EvaluationError> {
         self.pay(steps / PATTERN_STEPS_A_STEP)
+    }
+
+    /// Pays for comparing a signature, or a private key with itself.
+    pub fn pay_for_cryptography(&mut self) -> Result<(), EvaluationError> {
+        self.pay(CRYPTOGRAPHY_STEPS)
     }
 
     fn pay(&mut self, steps: usize) -> Result<(), EvaluationError> {

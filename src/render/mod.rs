@@ -10,6 +10,7 @@ mod evaluate;
 mod expand;
 mod formats;
 mod json;
+mod pem;
 mod template;
 mod verify;
 
@@ -24,10 +25,12 @@ use error::Of;
 use evaluate::{Budget, evaluate};
 use expand::expand;
 use json::Document;
+use pem::Bundle;
 use verify::Checks;
 
+use crate::clock::WallClock;
 use crate::config::Limits;
-use crate::plan::{Address, Content, Decoding, File, Files, JmesPath, Object, PlannedFile, Template};
+use crate::plan::{Address, Content, Decoding, File, Files, JmesPath, Object, PemPart, PemText, PlannedFile, Template};
 use crate::secrets::{Fetched, SecretValue};
 use crate::sensitive::SecretBytes;
 
@@ -46,7 +49,8 @@ pub struct Rendered {
 }
 
 /// Makes the files of objects from their values, and those of templates from these. A later file replaces an earlier one of
-/// the same path. `is_whole` says whether no object is left out: only then a template of nothing is a mistake.
+/// the same path. `is_whole` says whether no object is left out: only then a template of nothing is a mistake. `clock` says
+/// which certificates have ended.
 ///
 /// # Errors
 /// The first file that cannot be made, or whatever goes over a limit; no file is made then.
@@ -55,16 +59,18 @@ pub fn render<A: Address>(
     is_whole: bool,
     templates: &[Template],
     limits: &Limits,
+    clock: &dyn WallClock,
 ) -> Result<Rendered, RenderError> {
     let has_expansion = objects.iter().any(|(object, _)| object.expansion.is_some() || object.is_unfolded);
     let mut assembly = Assembly::new(has_expansion, limits);
     let mut documents = Documents(HashMap::new());
     let mut budget = Budget::of_a_mount();
     let mut keys_left = limits.max_expanded_keys;
-    let mut checks = Checks::of_a_mount();
+    let mut checks = Checks::of_a_mount(clock, limits);
     for (object, Fetched { address, value }) in objects {
         let of = Of { address, position: object.position };
-        checks.verify(&object.verification, value, of, &mut documents)?;
+        checks.verify(&object.verification, value, of, &mut documents, &mut budget)?;
+        let mut bundle = None;
         if let Some(expansion) = &object.expansion {
             for (path, content) in
                 expand(documents.of(value, of, "expandJson")?, expansion, of, &mut keys_left, &mut budget, limits)?
@@ -87,6 +93,13 @@ pub fn render<A: Address>(
                     let node =
                         document.member(key).ok_or_else(|| of.no_such_key(document, key, path.as_str(), "key"))?;
                     document.text_of(node, limits.max_value_bytes).ok_or_else(|| too_large(path.as_str(), limits))?
+                }
+                Content::Pem(text, part) => {
+                    let bundle = match &mut bundle {
+                        Some(bundle) => bundle,
+                        none => none.insert(pem_of(text, value, of, &mut documents, &mut budget, limits)?),
+                    };
+                    part_of(bundle, *part, path.as_str(), of, limits)?
                 }
             };
             let content = decoded(content, planned.decoding, path.as_str(), of)?;
@@ -147,6 +160,49 @@ fn pick<A: Address>(
         });
     }
     document.text_of(&found, limits.max_value_bytes).ok_or_else(|| too_large(file, limits))
+}
+
+fn pem_of<'a, A: Address>(
+    text: &PemText,
+    value: &SecretValue,
+    of: Of<'a, A>,
+    documents: &mut Documents<'a, A>,
+    budget: &mut Budget,
+    limits: &Limits,
+) -> Result<Bundle, RenderError> {
+    let texts = pem_texts(text, value, of, documents, limits)?;
+    Bundle::of(&texts, budget).map_err(|problem| of.wrong_pem(problem))
+}
+
+/// The texts that are PEM, with their encoding undone.
+fn pem_texts<'a, A: Address>(
+    text: &PemText,
+    value: &SecretValue,
+    of: Of<'a, A>,
+    documents: &mut Documents<'a, A>,
+    limits: &Limits,
+) -> Result<Vec<SecretBytes>, RenderError> {
+    if text.keys.is_empty() {
+        return Ok(vec![decoded(value.content.clone(), text.decoding, "pem", of)?]);
+    }
+    let document = documents.of(value, of, "`from` in its pem")?;
+    let texts = text.keys.iter().map(|key| {
+        let node = document.member(key).ok_or_else(|| of.no_key_of_pem(document, key))?;
+        let content = document.text_of(node, limits.max_value_bytes).ok_or_else(|| too_large(key, limits))?;
+        decoded(content, text.decoding, "pem", of)
+    });
+    texts.collect()
+}
+
+fn part_of<A: Address>(
+    bundle: &Bundle,
+    part: PemPart,
+    file: &str,
+    of: Of<'_, A>,
+    limits: &Limits,
+) -> Result<SecretBytes, RenderError> {
+    let content = bundle.part(part, limits.max_value_bytes).map_err(|problem| of.wrong_pem(problem))?;
+    content.ok_or_else(|| too_large(file, limits))
 }
 
 fn decoded<A: Address>(

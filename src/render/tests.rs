@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::clock::SystemClock;
 use crate::plan::{Case, Expansion, FilePermission, Object, Owner, Translation, Verification};
 use crate::reason::{Explained as _, Reason};
 use crate::secrets::SecretValue;
@@ -48,8 +49,13 @@ fn pick_all(secret: &str, expressions: &[&str], max: usize) -> Result<Vec<String
     let object = Object { files, ..Object::at(Name("shop/db"), 1) };
     let value = SecretValue { content: SecretBytes::from(secret.to_owned()), version: "v1".into() };
     let limits = Limits { max_value_bytes: max, max_mount_bytes: max, ..Limits::DEFAULT };
-    let rendered =
-        render(&[(&object, &Fetched { address: Name("shop/db"), value: value.into() })], true, &[], &limits)?;
+    let rendered = render(
+        &[(&object, &Fetched { address: Name("shop/db"), value: value.into() })],
+        true,
+        &[],
+        &limits,
+        &SystemClock,
+    )?;
     Ok(rendered
         .files
         .into_values()
@@ -164,7 +170,7 @@ fn expand_all(secrets: &[&str], expansion: &Expansion, limits: &Limits) -> Resul
     let value = |secret: &&str| SecretValue { content: SecretBytes::from((*secret).to_owned()), version: "v1".into() };
     let values = objects.iter().map(|object| object.address.clone()).zip(secrets.iter().map(value));
     let values: Vec<_> = values.map(|(address, value)| Fetched { address, value: value.into() }).collect();
-    render(&objects.iter().zip(&values).collect::<Vec<_>>(), true, &[], limits)
+    render(&objects.iter().zip(&values).collect::<Vec<_>>(), true, &[], limits, &SystemClock)
 }
 
 #[test]
@@ -233,7 +239,7 @@ fn a14_templates_together_stay_within_a_mount() {
     let fill = |count, max_mount_bytes| {
         let templates: Vec<_> = (0..count).map(template).collect();
         let limits = Limits { max_mount_bytes, ..Limits::DEFAULT };
-        render(&[(&object, &fetched)], true, &templates, &limits).map(|rendered| rendered.files.len())
+        render(&[(&object, &fetched)], true, &templates, &limits, &SystemClock).map(|rendered| rendered.files.len())
     };
     assert_eq!(fill(3, 3_100), Ok(3));
     assert_eq!(fill(4, 3_100).expect_err("too large").reason(), Reason::LimitExceeded);
@@ -252,7 +258,7 @@ fn a12_what_the_expressions_of_a_mount_look_through_is_limited() {
         let values = objects.iter().zip(sizes.iter().map(value));
         let values: Vec<_> =
             values.map(|(object, value)| Fetched { address: object.address.clone(), value: value.into() }).collect();
-        render(&objects.iter().zip(&values).collect::<Vec<_>>(), true, &[], &Limits::DEFAULT)
+        render(&objects.iter().zip(&values).collect::<Vec<_>>(), true, &[], &Limits::DEFAULT, &SystemClock)
             .map(|rendered| rendered.files.len())
     };
     assert_eq!(verify(&[64 * 1024]), Ok(0));

@@ -1,7 +1,11 @@
 //! Values are held against the rules of their class before anything is made of them.
 
 use super::error::{Of, RenderError};
-use super::{Documents, cut};
+use super::evaluate::Budget;
+use super::pem::{Expiry, PemError, check, ended};
+use super::{Documents, cut, pem_texts};
+use crate::clock::WallClock;
+use crate::config::Limits;
 use crate::plan::{Address, Verification};
 use crate::secrets::SecretValue;
 
@@ -23,16 +27,24 @@ pub enum Rejection {
     NoText,
     #[error("the regular expressions of one mount look through {SEARCHED} bytes at most")]
     TooMuch,
+    #[error("it {0}")]
+    Pem(PemError),
+    #[error("it has no certificate")]
+    NoCertificate,
+    #[error("its certificate ended on {0}")]
+    Ended(String),
 }
 
 /// What is left for the rules of one mount.
-pub struct Checks {
+pub struct Checks<'c> {
     searched_left: usize,
+    clock: &'c dyn WallClock,
+    limits: &'c Limits,
 }
 
-impl Checks {
-    pub fn of_a_mount() -> Self {
-        Self { searched_left: SEARCHED }
+impl<'c> Checks<'c> {
+    pub fn of_a_mount(clock: &'c dyn WallClock, limits: &'c Limits) -> Self {
+        Self { searched_left: SEARCHED, clock, limits }
     }
 
     pub fn verify<'a, A: Address>(
@@ -41,6 +53,7 @@ impl Checks {
         value: &SecretValue,
         of: Of<'a, A>,
         documents: &mut Documents<'a, A>,
+        budget: &mut Budget,
     ) -> Result<(), RenderError> {
         let rejected =
             |problem| RenderError::Rejected { address: of.address.to_string(), position: of.position, problem };
@@ -56,6 +69,20 @@ impl Checks {
             };
             if let Some(missing) = rules.keys.iter().find(|key| document.member(key).is_none()) {
                 return Err(rejected(Rejection::KeyMissing(cut(missing))));
+            }
+        }
+        if rules.pem || rules.not_expired {
+            let texts = pem_texts(&rules.pem_text, value, of, documents, self.limits)?;
+            let of_pem = |problem| rejected(Rejection::Pem(problem));
+            if rules.pem {
+                check(&texts, budget).map_err(of_pem)?;
+            }
+            if rules.not_expired {
+                match ended(&texts, self.clock.now(), budget).map_err(of_pem)? {
+                    Expiry::None => {}
+                    Expiry::NoCertificate => return Err(rejected(Rejection::NoCertificate)),
+                    Expiry::On(day) => return Err(rejected(Rejection::Ended(day))),
+                }
             }
         }
         let Some(regexp) = &rules.regexp else { return Ok(()) };

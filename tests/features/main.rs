@@ -21,7 +21,7 @@ use tonic::Status;
 
 use support::{REGION, World, class, needs_mounts, versions};
 
-const CASES: [(&str, &str); 8] = [
+const CASES: [(&str, &str); 9] = [
     ("extraction", include_str!("cases/extraction.yaml")),
     ("decoding", include_str!("cases/decoding.yaml")),
     ("optional", include_str!("cases/optional.yaml")),
@@ -30,6 +30,7 @@ const CASES: [(&str, &str); 8] = [
     ("previous", include_str!("cases/previous.yaml")),
     ("templates", include_str!("cases/templates.yaml")),
     ("verification", include_str!("cases/verification.yaml")),
+    ("pem", include_str!("cases/pem.yaml")),
 ];
 
 #[derive(Deserialize)]
@@ -239,6 +240,25 @@ async fn what_templates_write_for_other_readers() {
                 }
                 Err(refused) => assert!(refused.message().starts_with("InvalidTemplate: "), "{refused}"),
             }
+        }
+    }
+}
+
+/// Writes into the directory `made` of each directory in `PEM_DIR` what becomes of its `stored.pem`.
+#[tokio::test]
+#[ignore = "tests/real/pem runs it, and reads what it writes"]
+async fn what_pem_writes_for_other_readers() {
+    let directory = std::path::PathBuf::from(std::env::var_os("PEM_DIR").expect("PEM_DIR is set"));
+    let world = World::driver_writes().await;
+    let objects = "[{objectName: shop/made, objectType: secretsmanager, extractOnly: true, verify: {pem: true, notExpired: true}, \
+        pem: {key: key, certificate: certificate, chain: chain, fullChain: fullChain, bundle: bundle}}]";
+    for directory in std::fs::read_dir(directory).expect("made before").map(|entry| entry.expect("readable").path()) {
+        let Ok(stored) = std::fs::read(directory.join("stored.pem")) else { continue };
+        world.cloud.put_secret(REGION, "shop/made", String::from_utf8(stored).expect("PEM is text"));
+        let answer = world.ask(&class(objects)).await.unwrap_or_else(|error| panic!("{directory:?}: {error}"));
+        std::fs::create_dir_all(directory.join("made")).expect("a directory");
+        for file in answer.files {
+            std::fs::write(directory.join("made").join(file.path), file.contents).expect("written");
         }
     }
 }

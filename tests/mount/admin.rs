@@ -89,7 +89,8 @@ async fn f1_who_waits_for_the_api_server_lives_and_is_not_ready() {
 async fn one_port_for_both_ends_the_start() {
     let (cloud, node) = (cloud().await, Node::new().expect("a node"));
     let provider = start(&cloud, &node, &["--health-port=8989", "--metrics-port=8989"], &[]);
-    let error = provider.driver(READY).await.err().expect("it has ended").to_string();
+    let Err(error) = provider.driver(READY).await else { panic!("it serves") };
+    let error = error.to_string();
     assert!(error.contains("give them two ports"), "{error}");
 }
 

@@ -66,7 +66,9 @@ async fn p14_no_secret_token_or_credential_is_in_a_log_or_an_error() {
         "decode: hex",
         "key: a",
         "expandJson: true",
+        "pem: {key: k}",
         "verify: {json: true}",
+        "verify: {pem: true}",
         "verify: {keys: [a]}",
         "verify: {regexp: '^x$'}",
     ] {
@@ -133,7 +135,7 @@ async fn p14_no_secret_token_or_credential_is_in_a_log_or_an_error() {
         }
     }
     assert!(told.contains("and instead of it"), "errors of both Regions are told");
-    for reason in ["DecodeFailed", "JsonKeyNotFound", "NotJson", "ValueRejected", "InvalidTemplate"] {
+    for reason in ["DecodeFailed", "JsonKeyNotFound", "NotJson", "ValueRejected", "InvalidTemplate", "InvalidPem"] {
         assert!(told.contains(reason), "{reason}");
     }
     // Keys of a Secret, whole and broken, by themselves and to assume a role.

@@ -1,10 +1,10 @@
 //! What an object of a class becomes: one file, files of its parts, or a file for each of its keys.
 
-use super::SHOWN;
 use super::raw::{RawExpandJson, RawJmesPath, RawObject, RawSelection};
 use super::reader::{Reader, given};
+use super::{SHOWN, pem};
 use crate::config::parse_bool;
-use crate::plan::{Case, Content, Decoding, Expansion, FilePermission, JmesPath, Owner, PlannedFile};
+use crate::plan::{Case, Content, Decoding, Expansion, FilePermission, JmesPath, Owner, PemText, PlannedFile};
 use crate::spec::SpecError;
 
 /// Most patterns of an `include` and of an `exclude`, and most bytes of one.
@@ -18,6 +18,8 @@ const MAX_KEY_BYTES: usize = 1024;
 pub struct Contents {
     pub files: Vec<PlannedFile>,
     pub expansion: Option<Expansion>,
+    /// Where its PEM is.
+    pub pem: PemText,
     pub aliases: Vec<String>,
 }
 
@@ -30,7 +32,7 @@ pub struct Manner {
 }
 
 impl Manner {
-    fn file(self, path: crate::plan::RelativePath, content: Content) -> PlannedFile {
+    pub fn file(self, path: crate::plan::RelativePath, content: Content) -> PlannedFile {
         PlannedFile { path, permission: self.permission, owner: self.owner, content, decoding: self.decoding }
     }
 }
@@ -52,8 +54,10 @@ pub fn contents(
         aliases.push(alias);
     }
     let expansion = expansion(reader, raw.expand_json.take(), manner)?;
+    let (pem, of_pem) = pem::parse(reader, raw.pem.take(), manner)?;
+    parts.extend(of_pem);
     if extract_only && key.is_none() && parts.is_empty() && expansion.is_none() {
-        let problem = "has extractOnly, and nothing that would be extracted; set key, jmesPath or expandJson";
+        let problem = "has extractOnly, and nothing that would be extracted; set key, jmesPath, expandJson or pem";
         return Err(reader.wrong(problem.into()));
     }
     let own = match key {
@@ -66,7 +70,7 @@ pub fn contents(
         files.push(manner.file(reader.path(alias.unwrap_or(&reader.name))?, content));
     }
     files.extend(parts);
-    Ok(Contents { files, expansion, aliases })
+    Ok(Contents { files, expansion, pem, aliases })
 }
 
 pub fn key(reader: &Reader<'_>, written: Option<String>) -> Result<Option<String>, SpecError> {

@@ -115,6 +115,7 @@ impl Entry {
                 (Contents::default(), Some(selection))
             }
         };
+        let verification = Verification { pem_text: contents.pem, ..verification };
         let refresh_interval = match given(raw.refresh_interval) {
             Some(written) => Some(reader.refresh_interval(&written)?),
             None => defaults.refresh_interval,

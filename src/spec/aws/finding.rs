@@ -40,6 +40,7 @@ fn contradicting(raw: &RawObject) -> Option<&'static str> {
         ("failoverObject", raw.failover_object.is_some()),
         ("jmesPath", raw.jmes_path.is_some()),
         ("expandJson", raw.expand_json.is_some()),
+        ("pem", raw.pem.is_some()),
         ("extractOnly", set(&raw.extract_only)),
     ];
     keys.into_iter().find(|(_, is_set)| *is_set).map(|(key, _)| key)

@@ -82,6 +82,7 @@ const OBJECT: &[Key] = &[
     Key::new("extractOnly", Kind::Flag, "Whether only parts become files, not the whole secret beside them.")
         .or("false"),
     Key::new("decode", Kind::OneOf(ENCODINGS), "Encoding that values are stored in.").or("none"),
+    Key::new("pem", Kind::Map(PEM), "Files of a private key and its certificates, put in order."),
     Key::new("templateOnly", Kind::Flag, "Whether its files are only for the templates, and not written themselves.")
         .or("false"),
     Key::new("find", Kind::Map(FIND), "All that are called or tagged in a way, in place of objectName."),
@@ -126,6 +127,15 @@ const SELECTION: &[Key] = &[
         .or("keep"),
 ];
 
+const PEM: &[Key] = &[
+    Key::new("from", Kind::Texts, "Keys of a JSON secret whose texts are taken together; the whole value without one."),
+    Key::new("key", Kind::Text, "File with the private key."),
+    Key::new("certificate", Kind::Text, "File with the certificate of the key."),
+    Key::new("chain", Kind::Text, "File with who issued that, one after the other."),
+    Key::new("fullChain", Kind::Text, "File with the certificate, then the chain."),
+    Key::new("bundle", Kind::Text, "File with the key, then the certificate, then the chain."),
+];
+
 const FIND: &[Key] = &[
     Key::new("path", Kind::Text, "Names that have this and a slash in front."),
     Key::new("recursive", Kind::Flag, "Whether names with more slashes after that count too.").or("false"),
@@ -144,6 +154,8 @@ const VERIFY: &[Key] = &[
     Key::new("json", Kind::Flag, "Whether it must be JSON.").or("false"),
     Key::new("keys", Kind::Texts, "Keys that it must have at the top as JSON."),
     Key::new("regexp", Kind::Text, "Regular expression that must be found in it."),
+    Key::new("pem", Kind::Flag, "Whether it must be PEM.").or("false"),
+    Key::new("notExpired", Kind::Flag, "Whether its certificates must not have ended.").or("false"),
 ];
 
 const TEMPLATE: &[Key] = &[

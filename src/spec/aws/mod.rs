@@ -12,6 +12,7 @@ mod finding;
 mod keys;
 mod location;
 mod ownership;
+mod pem;
 mod previous;
 mod raw;
 mod reader;

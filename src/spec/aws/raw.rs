@@ -20,6 +20,7 @@ pub struct RawObject {
     pub jmes_path: Option<Vec<Option<RawJmesPath>>>,
     pub expand_json: Option<RawExpandJson>,
     pub extract_only: Option<String>,
+    pub pem: Option<RawPem>,
     pub decode: Option<String>,
     pub optional: Option<String>,
     pub template_only: Option<String>,
@@ -92,6 +93,18 @@ pub struct RawRewrite {
     pub unknown_keys: Vec<String>,
 }
 
+/// What of a key and its certificates goes into which file.
+#[derive(Debug, Default)]
+pub struct RawPem {
+    pub from: Option<Vec<String>>,
+    pub key: Option<String>,
+    pub certificate: Option<String>,
+    pub chain: Option<String>,
+    pub full_chain: Option<String>,
+    pub bundle: Option<String>,
+    pub unknown_keys: Vec<String>,
+}
+
 /// What a value must be like.
 #[derive(Debug, Default)]
 pub struct RawVerify {
@@ -99,6 +112,8 @@ pub struct RawVerify {
     pub json: Option<String>,
     pub keys: Option<Vec<String>>,
     pub regexp: Option<String>,
+    pub pem: Option<String>,
+    pub not_expired: Option<String>,
     pub unknown_keys: Vec<String>,
 }
 
@@ -189,6 +204,7 @@ read_in_any_case! {
         "templateonly" => template_only
         "optional" => optional
         "extractonly" => extract_only
+        "pem" => pem
         "decode" => decode
         "failoverobject" => failover_object
         "refreshinterval" => refresh_interval
@@ -218,11 +234,20 @@ read_in_any_case! {
     RawRewrite, "a rule with regexp and replacement":
         "regexp" => regexp
         "replacement" => replacement;
-    RawVerify, "a map with notEmpty, json, keys or regexp":
+    RawPem, "a map with key, certificate, chain, fullChain or bundle":
+        "from" => from
+        "key" => key
+        "certificate" => certificate
+        "chain" => chain
+        "fullchain" => full_chain
+        "bundle" => bundle;
+    RawVerify, "a map with notEmpty, json, keys, regexp, pem or notExpired":
         "notempty" => not_empty
         "json" => json
         "keys" => keys
-        "regexp" => regexp;
+        "regexp" => regexp
+        "pem" => pem
+        "notexpired" => not_expired;
     RawTemplate, "an entry with path and format":
         "path" => path
         "format" => format
@@ -247,6 +272,7 @@ pub fn keys_by_place() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("objects.jmesPath", RawJmesPath::KEYS),
         ("objects.expandJson", RawSelection::KEYS),
         ("objects.find", RawFind::KEYS),
+        ("objects.pem", RawPem::KEYS),
         ("objects.rewrite", RawRewrite::KEYS),
         ("objects.verify", RawVerify::KEYS),
         ("templates", RawTemplate::KEYS),

@@ -2,7 +2,7 @@
 
 use super::raw::RawVerify;
 use super::reader::{Reader, given};
-use crate::plan::{Regexp, Verification};
+use crate::plan::{PemText, Regexp, Verification};
 use crate::spec::SpecError;
 
 /// Most `keys`, and most bytes of one.
@@ -27,6 +27,9 @@ pub fn parse(reader: &mut Reader<'_>, written: Option<RawVerify>) -> Result<Veri
         }
     };
     Ok(Verification {
+        pem: reader.flag("verify.pem", written.pem)?,
+        not_expired: reader.flag("verify.notExpired", written.not_expired)?,
+        pem_text: PemText::default(), // until it is known whether the object has `pem`
         not_empty: reader.flag("verify.notEmpty", written.not_empty)?,
         json: reader.flag("verify.json", written.json)?,
         keys,
