@@ -275,4 +275,34 @@ mod tests {
             all.extend(key.kind.keys().unwrap_or_default());
         }
     }
+
+    #[test]
+    fn the_table_of_the_documents_has_the_keys_of_classes_and_objects_and_errors_that_are_documented() {
+        let page = include_str!("../../../docs/parameters.md");
+        let table = page.split_once("\n## All of them at a glance\n").expect("there").1;
+        let table = table.split_once("\n## ").expect("not the last").0;
+        let (of_class, of_object) = table.split_once("\nOf an object:\n").expect("two tables");
+        let names = |table: &str| {
+            let cells = table
+                .lines()
+                .filter_map(|line| line.strip_prefix("| `")?.split_once(" |").map(|(cell, _)| cell.to_owned()));
+            let mut names: Vec<String> = cells
+                .flat_map(|cell| cell.split(", ").map(|name| name.trim_matches('`').to_owned()).collect::<Vec<_>>())
+                .collect();
+            names.sort();
+            names
+        };
+        let known = |keys: &[Key]| {
+            let mut names: Vec<String> = keys.iter().map(|key| key.name.to_owned()).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names(of_class), known(PARAMETERS));
+        let objects = PARAMETERS.iter().find(|key| key.name == "objects").and_then(|key| key.kind.keys());
+        assert_eq!(names(of_object), known(objects.expect("a list")));
+        let errors = include_str!("../../../docs/errors.md").to_lowercase();
+        for link in table.split("](errors.md#").skip(1).filter_map(|rest| rest.split_once(')')) {
+            assert!(errors.contains(&format!("### {}\n", link.0)), "docs/errors.md has no {}", link.0);
+        }
+    }
 }
