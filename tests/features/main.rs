@@ -21,12 +21,13 @@ use tonic::Status;
 
 use support::{REGION, World, class, needs_mounts, versions};
 
-const CASES: [(&str, &str); 7] = [
+const CASES: [(&str, &str); 8] = [
     ("extraction", include_str!("cases/extraction.yaml")),
     ("decoding", include_str!("cases/decoding.yaml")),
     ("optional", include_str!("cases/optional.yaml")),
     ("location", include_str!("cases/location.yaml")),
     ("templates", include_str!("cases/templates.yaml")),
+    ("content", include_str!("cases/content.yaml")),
     ("verification", include_str!("cases/verification.yaml")),
     ("pem", include_str!("cases/pem.yaml")),
 ];
