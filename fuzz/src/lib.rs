@@ -47,6 +47,7 @@ pub fn target(name: &str) -> Option<fn(&[u8])> {
         "jwt" => jwt,
         "objects_yaml" => objects_yaml,
         "path" => path,
+        "pem" => pem,
         "template" => template,
         "volume_ops" => volume_ops,
         _ => return None,
@@ -257,8 +258,11 @@ pub fn json_expand(input: &[u8]) {
     }
 }
 
-/// A format, newline, a JSON secret of texts.
+/// A format, newline, a JSON secret of texts; or content with values, where it has any, a line of dashes, a JSON secret.
 pub fn template(input: &[u8]) {
+    if let Some((content, document)) = std::str::from_utf8(input).ok().and_then(|text| text.split_once("\n---\n")) {
+        return content_of(content, document);
+    }
     let Some((format, document)) = two_parts(input) else { return };
     if !format.bytes().all(|byte| byte.is_ascii_alphabetic()) {
         return; // it says more than a format
@@ -296,6 +300,45 @@ pub fn template(input: &[u8]) {
         _ => return,
     };
     assert_eq!(read, secret);
+}
+
+/// What is made of content has no more than a file may have, and stands for the same each time. Where it does not parse, nothing
+/// of the secret is needed to say so.
+fn content_of(content: &str, document: &str) {
+    let objects = "[{objectName: a, objectType: secretsmanager, extractOnly: true, templateOnly: true, expandJson: true}, \
+        {objectName: b, objectType: secretsmanager, objectAlias: whole, templateOnly: true}]";
+    // JSON is YAML, and its quotes keep every character.
+    let templates = serde_json::json!([{ "path": "made", "content": content }]).to_string();
+    let parameters = [("objects", objects), ("templates", &templates), ("pathTranslation", "False")];
+    let parameters: Parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let Ok(class) = Class::parse(&parameters, permission(), &Limits::DEFAULT) else { return };
+    let plan = class.plan(&region()).expect("it has no Regions that contradict");
+    let value = SecretValue { content: document.to_owned().into(), version: "1".into() };
+    let limits = Limits { max_value_bytes: 10_000, ..Limits::DEFAULT };
+    let fetched: Vec<Fetched<Stored>> = plan
+        .objects
+        .iter()
+        .map(|object| Fetched { address: object.address.clone(), value: value.clone().into() })
+        .collect();
+    let objects: Vec<_> = plan.objects.iter().zip(&fetched).collect();
+    let made = || {
+        let rendered = render(&objects, true, &plan.templates, &limits, &SystemClock);
+        rendered.map(|rendered| rendered.files.into_values().next().expect("the template's"))
+    };
+    match (made(), made()) {
+        (Ok(first), Ok(second)) => {
+            assert!(first == second && first.content.len() <= limits.max_value_bytes);
+            std::str::from_utf8(first.content.expose()).expect("texts make a text");
+            if !["[[", "[%", "[#"].iter().any(|tag| content.contains(tag)) {
+                assert_eq!(first.content.expose(), content.as_bytes());
+            }
+        }
+        (Err(first), Err(second)) => {
+            let text = first.to_string();
+            assert!(text == second.to_string() && text.len() <= 900, "{text}");
+        }
+        _ => panic!("once it is made, and once it is not"),
+    }
 }
 
 /// What a shell makes of a file in which nothing is expanded.
@@ -352,6 +395,24 @@ pub fn jwks(input: &[u8]) {
     let read: serde_json::Value = serde_json::from_str(text).expect("a key set is JSON");
     let there = field(&read, "keys").and_then(serde_json::Value::as_array).expect("a key set has keys");
     assert!(keys.len() <= there.len());
+}
+
+/// A key and certificates: once they are in order, they stay as they are.
+pub fn pem(input: &[u8]) {
+    for part in ["bundle", "key", "fullChain"] {
+        let made = |input: &[u8]| {
+            let object = object_of(&format!("extractOnly: true, pem: {{{part}: made}}")).expect("it is an object");
+            let file = files_of(object, input)?.into_values().next().expect("the object has a file");
+            Some(file.content.expose().to_vec())
+        };
+        let Some(once) = made(input) else { return };
+        let text = std::str::from_utf8(&once).expect("PEM is text");
+        assert!(text.starts_with("-----BEGIN ") && text.ends_with("-----\n"), "{text}");
+        // Without the key another certificate may be the leaf.
+        assert!(part == "fullChain" || made(&once).as_deref() == Some(&*once), "{text}");
+        let checked = object_of("verify: {pem: true}").expect("it is an object");
+        assert!(files_of(checked, &once).is_some(), "{text}");
+    }
 }
 
 /// A file name in a volume, and the path of a volume.

@@ -4,16 +4,16 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::pattern::Pattern;
-use super::{FilePermission, Owner, RelativePath};
+use super::{FilePermission, Markup, Owner, RelativePath};
 
-/// A file with the names and the texts of others in it.
+/// A file with what others hold in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
     pub path: RelativePath,
     pub permission: FilePermission,
     pub owner: Owner,
-    pub format: Format,
-    /// The paths of those that are in it: all of them where this is empty.
+    pub body: Body,
+    /// The paths of those that may be in it: all of them where this is empty.
     pub files: Vec<Pattern>,
 }
 
@@ -26,6 +26,15 @@ impl Template {
     pub fn steps(&self, path: &RelativePath) -> usize {
         self.files.iter().map(|pattern| pattern.steps(path.as_str().len())).fold(0, usize::saturating_add)
     }
+}
+
+/// What a template is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    /// The names and texts of all its files.
+    Format(Format),
+    /// A text of the class, with what files hold where it says.
+    Content(Markup),
 }
 
 /// How names and texts are written.

@@ -4,6 +4,7 @@ use super::decode::DecodeError;
 use super::evaluate::EvaluationError;
 use super::formats::Unwritable;
 use super::json::Document;
+use super::markup;
 use super::pem::PemError;
 use super::verify::Rejection;
 use super::{cut, hint};
@@ -33,6 +34,8 @@ pub enum RenderError {
     TemplateReplaces { path: String },
     #[error("the file {path:?} cannot be written as {format}: {problem}")]
     Template { path: String, format: Format, problem: Unwritable },
+    #[error("the file {path:?} of `templates` cannot be filled: line {line} of its content: {problem}")]
+    Fill { path: String, line: usize, problem: markup::Problem },
     #[error("{address} (object {position}) is not what `verify` demands: {problem}. A volume keeps what it has")]
     Rejected { address: String, position: usize, problem: Rejection },
     #[error("{address} (object {position}, file {file:?}) {problem}. Store it so, or correct `decode` in the class")]
@@ -79,7 +82,8 @@ impl Explained for RenderError {
                 Reason::InvalidJmesPath
             }
             Self::Template { problem: Unwritable::TooLarge, .. } => Reason::LimitExceeded,
-            Self::Template { .. } => Reason::InvalidTemplate,
+            Self::Fill { problem, .. } if problem.is_limit() => Reason::LimitExceeded,
+            Self::Template { .. } | Self::Fill { .. } => Reason::InvalidTemplate,
             Self::Decode { .. } => Reason::DecodeFailed,
             Self::Pem { problem: PemError::TooExpensive, .. }
             | Self::Rejected { problem: Rejection::TooMuch | Rejection::Pem(PemError::TooExpensive), .. } => {

@@ -14,7 +14,7 @@ use jmespath::{Context, DEFAULT_RUNTIME, Rcvar, Variable};
 use super::json::plain;
 use crate::plan::JmesPath;
 
-/// What all expressions, patterns and certificates of one mount may cost together. The dearest known, `fuzz/seeds/jmespath/bomb_of_*`, take 40 ms of CPU
+/// What all expressions, patterns, certificates and markup of one mount may cost together. The dearest known, `fuzz/seeds/jmespath/bomb_of_*`, take 40 ms of CPU
 /// and 8 MiB in a release build.
 const STEPS: usize = 1_000_000;
 /// Bytes of text that count as one step where a function has to look through them.
@@ -37,7 +37,7 @@ const PATTERN_STEPS_A_STEP: usize = 16;
 /// Steps that a signature costs: a mount may compare five hundred, the largest of which take half a millisecond each.
 const CRYPTOGRAPHY_STEPS: usize = 2_000;
 
-/// What is left for the expressions, patterns and certificates of one mount.
+/// What is left for the expressions, patterns, certificates and markup of one mount.
 #[derive(Debug)]
 pub struct Budget(usize);
 
@@ -54,6 +54,16 @@ impl Budget {
     /// Pays for comparing a signature, or a private key with itself.
     pub fn pay_for_cryptography(&mut self) -> Result<(), EvaluationError> {
         self.pay(CRYPTOGRAPHY_STEPS)
+    }
+
+    /// Pays for steps of filling markup, and bytes that are looked at or made there.
+    pub fn pay_for_markup(&mut self, steps: usize, bytes: usize) -> Result<(), EvaluationError> {
+        self.pay(steps.saturating_add(bytes / BYTES_A_STEP))
+    }
+
+    /// How many bytes could still be paid for.
+    pub fn bytes_of_markup(&self) -> usize {
+        self.0.saturating_mul(BYTES_A_STEP)
     }
 
     fn pay(&mut self, steps: usize) -> Result<(), EvaluationError> {

@@ -55,13 +55,14 @@ fn json(entries: &[(&str, &str)], out: &mut Bounded) -> Option<()> {
 /// A line of TOML or YAML, which have the escapes of double quotes in common that are used here.
 /// <https://toml.io/en/v1.0.0#string>, <https://yaml.org/spec/1.2.2/#57-escaped-characters>
 fn pair(name: &str, between: &str, text: &str, out: &mut Bounded) -> Option<()> {
-    escaped(name, out)?;
+    quoted(name, out)?;
     out.push(between)?;
-    escaped(text, out)?;
+    quoted(text, out)?;
     out.push("\n")
 }
 
-fn escaped(text: &str, out: &mut Bounded) -> Option<()> {
+/// Between double quotes that JSON has too.
+pub fn quoted(text: &str, out: &mut Bounded) -> Option<()> {
     out.push("\"")?;
     for character in text.chars() {
         match character {

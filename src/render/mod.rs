@@ -10,6 +10,7 @@ mod evaluate;
 mod expand;
 mod formats;
 mod json;
+mod markup;
 mod pem;
 mod template;
 mod verify;
@@ -226,15 +227,20 @@ fn too_large(file: &str, limits: &Limits) -> RenderError {
 
 /// The keys there are, nearest spelling first: they help only whoever may read the secret anyway.
 fn hint<'a>(keys: impl Iterator<Item = &'a str>, wanted: &str) -> String {
+    listed(keys, wanted).map_or("it has no keys".into(), |listed| format!("it has {listed}"))
+}
+
+/// The nearest of some names first; `None` where there are none.
+fn listed<'a>(keys: impl Iterator<Item = &'a str>, wanted: &str) -> Option<String> {
     let wanted = cut(&wanted.to_lowercase());
     let mut keys: Vec<String> = keys.take(KEYS_COMPARED).map(cut).collect();
     keys.sort_by_cached_key(|key| (strsim::osa_distance(&key.to_lowercase(), &wanted), key.len()));
     let listed: Vec<String> = keys.iter().take(KEYS_LISTED).map(|key| format!("{key:?}")).collect();
     match keys.len() {
-        0 => "it has no keys".into(),
-        KEYS_COMPARED.. => format!("it has {} and many more", listed.join(", ")),
-        count if count > KEYS_LISTED => format!("it has {} and {} more", listed.join(", "), count - KEYS_LISTED),
-        _ => format!("it has {}", listed.join(", ")),
+        0 => None,
+        KEYS_COMPARED.. => Some(format!("{} and many more", listed.join(", "))),
+        count if count > KEYS_LISTED => Some(format!("{} and {} more", listed.join(", "), count - KEYS_LISTED)),
+        _ => Some(listed.join(", ")),
     }
 }
 

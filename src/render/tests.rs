@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::clock::SystemClock;
+use crate::clock::{ManualClock, SystemClock};
 use crate::plan::{Case, Expansion, FilePermission, Object, Owner, Translation, Verification};
 use crate::reason::{Explained as _, Reason};
 use crate::secrets::SecretValue;
@@ -225,12 +225,33 @@ fn a39_a_key_of_ten_kilobytes_is_refused_in_a_short_text() {
 }
 
 #[test]
+fn a_certificate_that_ends_is_kept_out_from_the_next_second_on() {
+    let pair = rcgen::KeyPair::generate().expect("a key");
+    let mut params = rcgen::CertificateParams::default();
+    params.not_after = rcgen::date_time_ymd(2030, 1, 1);
+    let certificate = params.self_signed(&pair).expect("signed").pem();
+    let object = Object {
+        verification: Verification { not_expired: true, ..Verification::default() },
+        ..Object::at(Name("shop/tls"), 1)
+    };
+    let value = SecretValue { content: certificate.into(), version: "v".into() };
+    let fetched = Fetched { address: Name("shop/tls"), value: value.into() };
+    let clock = ManualClock::at(params.not_after.into());
+    let verify = || render(&[(&object, &fetched)], true, &[], &Limits::DEFAULT, &clock).map(|rendered| rendered.files);
+    assert_eq!(verify(), Ok(Files::new()));
+    clock.advance(std::time::Duration::from_secs(1));
+    let error = verify().expect_err("it has ended");
+    assert_eq!(error.reason(), Reason::ValueRejected);
+    assert!(error.to_string().contains("its certificate ended on 2030-01-01"), "{error}");
+}
+
+#[test]
 fn a14_templates_together_stay_within_a_mount() {
     let template = |number| crate::plan::Template {
         path: format!("t{number}").parse().expect("valid"),
         permission: FilePermission::from_mode(0o644).0,
         owner: Owner::default(),
-        format: crate::plan::Format::Json,
+        body: crate::plan::Body::Format(crate::plan::Format::Json),
         files: vec![],
     };
     let object = Object { expansion: Some(everything()), is_for_templates: true, ..Object::at(Name("shop/a"), 1) };

@@ -21,7 +21,7 @@ use tonic::Status;
 
 use support::{REGION, World, class, needs_mounts, versions};
 
-const CASES: [(&str, &str); 9] = [
+const CASES: [(&str, &str); 10] = [
     ("extraction", include_str!("cases/extraction.yaml")),
     ("decoding", include_str!("cases/decoding.yaml")),
     ("optional", include_str!("cases/optional.yaml")),
@@ -29,6 +29,7 @@ const CASES: [(&str, &str); 9] = [
     ("selection", include_str!("cases/selection.yaml")),
     ("previous", include_str!("cases/previous.yaml")),
     ("templates", include_str!("cases/templates.yaml")),
+    ("content", include_str!("cases/content.yaml")),
     ("verification", include_str!("cases/verification.yaml")),
     ("pem", include_str!("cases/pem.yaml")),
 ];

@@ -99,8 +99,17 @@ async fn p14_no_secret_token_or_credential_is_in_a_log_or_an_error() {
     assert!(world.cloud.count("create tokenreviews") > 1, "the key set was read a moment ago, and lacks the key");
     // What is made of a value that it cannot be made of.
     world.cloud.put_secret("eu-west-1", "shop/odd", format!("{VALUE} it's \"odd\""));
-    let odd = class_of(&["shop/odd"]).with("templates", "[{path: made, format: dotenv}]");
-    told.push_str(&format!("{:?}\n", world.ask(&odd).await.expect_err("no quotes for it")));
+    for made in [
+        "format: dotenv",
+        "content: '[[ json(shop_odd) ]]'",
+        "content: '[[ shop_odd | b64decode ]]'",
+        "content: '[[ shop_odd | pemKey ]]'",
+        "content: '[[ shop_odd.a ]]'",
+        "content: '[[ shop_even ]]'",
+    ] {
+        let odd = class_of(&["shop/odd"]).with("templates", &format!("[{{path: made, {made}}}]"));
+        told.push_str(&format!("{:?}\n", world.ask(&odd).await.expect_err(made)));
+    }
     // The other ways: Parameter Store, EKS Pod Identity, a second Region.
     let parameter = class("- {objectName: /shop/parameter, objectType: ssmparameter}")
         .with("usePodIdentity", "true")

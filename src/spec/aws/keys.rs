@@ -163,9 +163,9 @@ const TEMPLATE: &[Key] = &[
     Key::new(
         "format",
         Kind::OneOf(&["dotenv", "json", "properties", "toml", "yaml"]),
-        "How names and texts are written.",
-    )
-    .required(),
+        "How names and texts are written; this or content.",
+    ),
+    Key::new("content", Kind::Text, "Text with values in it, between [[ and ]]; this or format."),
     Key::new("files", Kind::Texts, "Patterns of the files that are in it, with * and ?; all files without one."),
     Key::new("filePermission", Kind::Pattern(PERMISSION), "Permission of the file."),
     Key::new("uid", Kind::Number(DIGITS_OF_ID), "Owner of the file."),

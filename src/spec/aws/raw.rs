@@ -122,6 +122,7 @@ pub struct RawVerify {
 pub struct RawTemplate {
     pub path: Option<String>,
     pub format: Option<String>,
+    pub content: Option<String>,
     pub files: Option<Vec<String>>,
     pub file_permission: Option<String>,
     pub uid: Option<String>,
@@ -248,9 +249,10 @@ read_in_any_case! {
         "regexp" => regexp
         "pem" => pem
         "notexpired" => not_expired;
-    RawTemplate, "an entry with path and format":
+    RawTemplate, "an entry with path, and format or content":
         "path" => path
         "format" => format
+        "content" => content
         "files" => files
         "filepermission" => file_permission
         "uid" => uid

@@ -5,7 +5,7 @@ use super::ownership::id;
 use super::raw::RawTemplate;
 use super::reader::given;
 use super::{SHOWN, parameter};
-use crate::plan::{FilePermission, Format, Owner, RelativePath, Template};
+use crate::plan::{Body, FilePermission, Format, InvalidMarkup, Markup, Owner, RelativePath, Template};
 use crate::spec::{Parameters, SpecError, yaml};
 
 /// Most entries, and most bytes of their text.
@@ -56,10 +56,25 @@ fn template(raw: RawTemplate, permission: FilePermission, owner: Owner) -> Resul
     let path = given(raw.path).ok_or("has no path; it names the file")?;
     let path: RelativePath =
         path.parse().map_err(|problem| format!("has the path {:?}, which {problem}", shown(&path)))?;
-    let format = given(raw.format).ok_or("has no format; write one of dotenv, json, properties, toml and yaml")?;
-    let format: Format = format
-        .parse()
-        .map_err(|problem| format!("has the format {:?}, which is not known; {problem}", shown(&format)))?;
+    let body = match (given(raw.format), given(raw.content)) {
+        (Some(_), Some(_)) => return Err("has both format and content; write one of them".into()),
+        (None, None) => {
+            return Err("has no format, and no content in its place; \
+                write one of dotenv, json, properties, toml and yaml, or a text"
+                .into());
+        }
+        (Some(format), None) => {
+            let parsed: Result<Format, _> = format.parse();
+            Body::Format(
+                parsed
+                    .map_err(|problem| format!("has the format {:?}, which is not known; {problem}", shown(&format)))?,
+            )
+        }
+        (None, Some(content)) => {
+            let parsed: Result<Markup, InvalidMarkup> = content.parse();
+            Body::Content(parsed.map_err(|problem| format!("has content that {problem}"))?)
+        }
+    };
     let permission = match given(raw.file_permission) {
         None => permission,
         Some(written) => {
@@ -81,7 +96,7 @@ fn template(raw: RawTemplate, permission: FilePermission, owner: Owner) -> Resul
     if files.iter().any(|pattern| pattern.is_empty() || pattern.len() > MAX_PATTERN_BYTES) {
         return Err(format!("has a pattern in files that is empty, or has more than {MAX_PATTERN_BYTES} bytes"));
     }
-    Ok(Template { path, permission, owner, format, files: files.into_iter().map(Into::into).collect() })
+    Ok(Template { path, permission, owner, body, files: files.into_iter().map(Into::into).collect() })
 }
 
 /// A template takes no path that the class names another file by, nor one above or below such a path. What only values name is
