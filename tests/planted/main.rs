@@ -106,6 +106,8 @@ async fn p14_no_secret_token_or_credential_is_in_a_log_or_an_error() {
         "content: '[[ shop_odd | pemKey ]]'",
         "content: '[[ shop_odd.a ]]'",
         "content: '[[ shop_even ]]'",
+        "content: '[[ files[shop_odd] ]]'",
+        "content: '[[ json(toJson(files))[shop_odd] ]]'",
     ] {
         let odd = class_of(&["shop/odd"]).with("templates", &format!("[{{path: made, {made}}}]"));
         told.push_str(&format!("{:?}\n", world.ask(&odd).await.expect_err(made)));

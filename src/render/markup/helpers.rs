@@ -35,7 +35,7 @@ impl<'a> Filler<'a, '_> {
             }
             (Helper::Join, [list, rest @ ..]) => {
                 let between = match rest {
-                    [] => Text::Of(b""),
+                    [] => Text::Written(""),
                     [between, ..] => self.text(between)?,
                 };
                 let items = self.items(list.clone(), 1)?;
@@ -125,7 +125,7 @@ impl<'a> Filler<'a, '_> {
     fn document(&mut self, text: &Text<'a>) -> Result<Value<'a>, Problem> {
         let place = match text {
             Text::Of(bytes) => Some((bytes.as_ptr(), bytes.len())),
-            Text::Made(_) => None,
+            Text::Written(_) | Text::Made(_) => None,
         };
         let known = place.and_then(|place| self.documents.get(&place).cloned());
         let document = match known {

@@ -35,9 +35,9 @@ pub struct Unfilled {
 /// Reads on after "line 3: ". Names are shown, values are not.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    #[error("no file is called {name:?}; {hint}")]
+    #[error("no file is called {name}; {hint}")]
     NoFile { name: String, hint: String },
-    #[error("there is no key {key:?}; {hint}")]
+    #[error("there is no key {key}; {hint}")]
     NoKey { key: String, hint: String },
     #[error("there is no item {0} in a list")]
     NoItem(u32),
@@ -174,7 +174,7 @@ impl<'a, 'b> Filler<'a, 'b> {
     fn value(&mut self, expression: &'a Expression) -> Result<Value<'a>, Unfilled> {
         self.at(expression, |it| it.pay(1, 0))?;
         Ok(match &expression.kind {
-            Kind::Text(text) => Value::Text(Text::Of(text.as_bytes())),
+            Kind::Text(text) => Value::Text(Text::Written(text)),
             Kind::Number(number) => Value::Number(*number),
             Kind::Bool(value) => Value::Bool(*value),
             Kind::Files => Value::Files,
@@ -228,7 +228,7 @@ impl<'a, 'b> Filler<'a, 'b> {
             Kind::Choice { condition, then, otherwise } => match (self.holds(condition)?, otherwise) {
                 (true, _) => self.value(then)?,
                 (false, Some(otherwise)) => self.value(otherwise)?,
-                (false, None) => Value::Text(Text::Of(b"")),
+                (false, None) => Value::Text(Text::Written("")),
             },
         })
     }
@@ -275,16 +275,17 @@ impl<'a, 'b> Filler<'a, 'b> {
         self.pay(self.variables.len() / 16, 0)?;
         match self.variables.iter().rev().find(|(known, _)| *known == name) {
             Some((_, value)) => Ok(value.clone()),
-            None => self.file(name),
+            None => self.file(name, Some(name)),
         }
     }
 
-    fn file(&mut self, name: &str) -> Result<Value<'a>, Problem> {
+    /// `shown` is the name where it is no value.
+    fn file(&mut self, name: &str, shown: Option<&str>) -> Result<Value<'a>, Problem> {
         match self.find(name) {
             Some(content) => Ok(Value::Text(Text::Of(content.expose()))),
             None => {
-                let hint = self.hint(self.files.iter().map(|path| path.as_str()), name);
-                Err(Problem::NoFile { name: cut(name), hint })
+                let (name, hint) = self.told(shown, self.files.iter().map(|path| path.as_str()));
+                Err(Problem::NoFile { name, hint })
             }
         }
     }
@@ -298,16 +299,19 @@ impl<'a, 'b> Filler<'a, 'b> {
         })
     }
 
-    fn hint<'n>(&self, names: impl Iterator<Item = &'n str>, wanted: &str) -> String {
-        match self.forgiving {
-            0 => listed(names, wanted).map_or("there are none".into(), |listed| format!("there are {listed}")),
-            _ => String::new(),
+    /// A name that nothing has, and those that there are. Of a value nothing is told, not even what is near to it.
+    fn told<'n>(&self, wanted: Option<&str>, names: impl Iterator<Item = &'n str>) -> (String, String) {
+        if self.forgiving > 0 {
+            return (String::new(), String::new());
         }
+        let listed = listed(names, wanted.unwrap_or_default());
+        let hint = listed.map_or("there are none".into(), |listed| format!("there are {listed}"));
+        (wanted.map_or("as a value says".into(), |wanted| format!("{:?}", cut(wanted))), hint)
     }
 
     fn member(&mut self, of: &Value<'a>, key: &Value<'a>) -> Result<Value<'a>, Problem> {
         match (of, key) {
-            (Value::Files, Value::Text(name)) => self.file(name.as_str()?),
+            (Value::Files, Value::Text(name)) => self.file(name.as_str()?, name.shown()),
             (Value::Loop { index, count }, Value::Text(name)) => match name.as_str()? {
                 "index" => Ok(Value::Number(u32::try_from(index.saturating_add(1)).unwrap_or(u32::MAX))),
                 "first" => Ok(Value::Bool(*index == 0)),
@@ -321,13 +325,13 @@ impl<'a, 'b> Filler<'a, 'b> {
                 let item = node.as_array().and_then(|items| items.get(*index as usize)).filter(|item| !item.is_null());
                 self.json(document, item.ok_or(Problem::NoItem(*index))?)
             }
-            (Value::Json(document, node), Value::Text(key)) if node.is_object() => {
-                let key = key.as_str()?;
+            (Value::Json(document, node), Value::Text(name)) if node.is_object() => {
+                let key = name.as_str()?;
                 let found = node.as_object().and_then(|members| members.get(key)).filter(|member| !member.is_null());
                 let Some(found) = found else {
                     let keys = node.as_object().into_iter().flatten().map(|(key, _)| key.as_str());
-                    let hint = self.hint(keys, key);
-                    return Err(Problem::NoKey { key: cut(key), hint });
+                    let (key, hint) = self.told(name.shown(), keys);
+                    return Err(Problem::NoKey { key, hint });
                 };
                 self.json(document, found)
             }
@@ -345,7 +349,7 @@ impl<'a, 'b> Filler<'a, 'b> {
                 let mut items = Vec::new();
                 for path in paths {
                     self.pay(STEPS_AN_ITEM, 0)?;
-                    items.push(vec![Value::Text(Text::Of(path.as_str().as_bytes())), self.file(path.as_str())?]);
+                    items.push(vec![Value::Text(Text::Of(path.as_str().as_bytes())), self.file(path.as_str(), None)?]);
                 }
                 items
             }

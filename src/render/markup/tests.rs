@@ -144,7 +144,7 @@ fn only_what_is_looked_at_counts_for_the_version() {
 }
 
 #[test]
-fn a38_problems_show_no_values() {
+fn a38_problems_show_no_values_and_nothing_that_is_near_to_one() {
     let secret = "hunter2-[{\"";
     for markup in [
         "[[ json(s) ]]",
@@ -157,11 +157,18 @@ fn a38_problems_show_no_values() {
         "[[ s | replace('', s) ]]",
         "[% for x in s %][% endfor %]",
         "[[ 1 in s ]]",
+        "[[ files[s] ]]",
+        "[[ files['x' ~ s] ]]",
+        "[[ json('{\"hunter3\": 1}')[s] ]]",
+        "[% set w = s %][[ files[w] ]]",
     ] {
-        let unfilled = filled(markup, &[("s", secret)]).expect_err(markup);
+        let unfilled = filled(markup, &[("s", secret), ("other", "1")]).expect_err(markup);
         let shown = format!("{} {unfilled:?}", unfilled.problem);
         assert!(!shown.contains("hunter2"), "{shown}");
     }
+    let by_length = "no file is called as a value says; there are \"s\", \"other\"";
+    let near = problem("[[ files[s] ]]", &[("s", "othe"), ("other", "1")]);
+    assert_eq!(near.to_string(), by_length);
 }
 
 proptest! {

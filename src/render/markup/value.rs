@@ -25,9 +25,12 @@ pub enum Value<'a> {
     },
 }
 
-/// Bytes of a file, a class or a helper.
+/// By where it comes from.
 #[derive(Clone)]
 pub enum Text<'a> {
+    /// The class: the one kind that errors show.
+    Written(&'a str),
+    /// A file, or its path.
     Of(&'a [u8]),
     Made(Rc<SecretBytes>),
 }
@@ -35,8 +38,17 @@ pub enum Text<'a> {
 impl Text<'_> {
     pub fn bytes(&self) -> &[u8] {
         match self {
+            Self::Written(text) => text.as_bytes(),
             Self::Of(bytes) => bytes,
             Self::Made(bytes) => bytes.expose(),
+        }
+    }
+
+    /// As a name that errors show.
+    pub fn shown(&self) -> Option<&str> {
+        match self {
+            Self::Written(text) => Some(text),
+            Self::Of(_) | Self::Made(_) => None,
         }
     }
 
@@ -91,7 +103,7 @@ impl<'a> Filler<'a, '_> {
         match value {
             Value::Text(text) => Ok(text.clone()),
             Value::Number(number) => Ok(Text::Made(Rc::new(number.to_string().into()))),
-            Value::Bool(value) => Ok(Text::Of(if *value { b"true" } else { b"false" })),
+            Value::Bool(value) => Ok(Text::Written(if *value { "true" } else { "false" })),
             Value::Json(document, node) => {
                 let limit = self.budget.bytes_of_markup().min(self.limit);
                 let text = document.text_of(node, limit).ok_or(Problem::TooExpensive)?;
