@@ -16,7 +16,7 @@ use parser::Parser;
 /// Longest text, in bytes. Reading takes time in proportion to it.
 const MAX_BYTES: usize = 16 * 1024;
 /// Most parts of one expression, and deepest nesting of expressions and of statements: reading and evaluating recurse.
-const MAX_PARTS: usize = 200;
+const MAX_PARTS: usize = 100;
 const MAX_DEPTH: usize = 24;
 
 /// A text that parses.

@@ -171,66 +171,89 @@ impl<'a, 'b> Filler<'a, 'b> {
         Ok(self.value(condition)?.is_truthy())
     }
 
+    /// Recurses as deeply as expressions nest, so its arms are functions of their own: what each needs on the stack would
+    /// otherwise be there for all of them.
     fn value(&mut self, expression: &'a Expression) -> Result<Value<'a>, Unfilled> {
         self.at(expression, |it| it.pay(1, 0))?;
-        Ok(match &expression.kind {
-            Kind::Text(text) => Value::Text(Text::Written(text)),
-            Kind::Number(number) => Value::Number(*number),
-            Kind::Bool(value) => Value::Bool(*value),
-            Kind::Files => Value::Files,
-            Kind::Name(name) => self.at(expression, |it| it.named(name))?,
-            Kind::Member(of, key) => {
-                let (of, key) = (self.value(of)?, self.value(key)?);
-                self.at(expression, |it| it.member(&of, &key))?
-            }
-            Kind::Call(Helper::Default, arguments) => {
-                let [value, otherwise] = arguments.as_slice() else {
-                    return self.at(expression, |_| Err(Problem::WrongArgument("default")));
-                };
-                match self.if_there(value)? {
-                    Some(value) => value,
-                    None => self.value(otherwise)?,
-                }
-            }
-            Kind::Call(helper, arguments) => {
-                let values: Result<Vec<_>, _> = arguments.iter().map(|argument| self.value(argument)).collect();
-                let values = values?;
-                self.at(expression, |it| it.help(*helper, &values))?
-            }
-            Kind::Not(inner) => Value::Bool(!self.holds(inner)?),
-            Kind::And(left, right) => match self.value(left)? {
-                left if left.is_truthy() => self.value(right)?,
-                left => left,
-            },
-            Kind::Or(left, right) => match self.value(left)? {
-                left if left.is_truthy() => left,
-                _ => self.value(right)?,
-            },
-            Kind::Equal(left, right) => {
-                let (left, right) = (self.value(left)?, self.value(right)?);
-                Value::Bool(self.at(expression, |it| it.is_equal(&left, &right))?)
-            }
-            Kind::In(item, of) => {
-                let (item, of) = (self.value(item)?, self.value(of)?);
-                Value::Bool(self.at(expression, |it| it.is_in(&item, &of))?)
-            }
-            Kind::Joined(left, right) => {
-                let (left, right) = (self.value(left)?, self.value(right)?);
-                self.at(expression, |it| {
-                    let (left, right) = (it.text(&left)?, it.text(&right)?);
-                    it.made(|out| {
-                        out.push(left.as_str()?).ok_or(Problem::TooExpensive)?;
-                        out.push(right.as_str()?).ok_or(Problem::TooExpensive)
-                    })
-                })?
-            }
-            Kind::IsDefined(inner) => Value::Bool(self.if_there(inner)?.is_some()),
+        match &expression.kind {
+            Kind::Text(text) => Ok(Value::Text(Text::Written(text))),
+            Kind::Number(number) => Ok(Value::Number(*number)),
+            Kind::Bool(value) => Ok(Value::Bool(*value)),
+            Kind::Files => Ok(Value::Files),
+            Kind::Name(name) => self.at(expression, |it| it.named(name)),
+            Kind::Member(of, key) => self.both(expression, of, key, |it, of, key| it.member(of, key)),
+            Kind::Equal(left, right) => self.both(expression, left, right, Self::equal),
+            Kind::In(item, of) => self.both(expression, item, of, Self::contained),
+            Kind::Joined(left, right) => self.both(expression, left, right, Self::joined),
+            Kind::Call(Helper::Default, arguments) => self.or_default(expression, arguments),
+            Kind::Call(helper, arguments) => self.called(expression, *helper, arguments),
+            Kind::Not(inner) => self.holds(inner).map(|holds| Value::Bool(!holds)),
+            Kind::And(left, right) => self.either(left, right, false),
+            Kind::Or(left, right) => self.either(left, right, true),
+            Kind::IsDefined(inner) => self.if_there(inner).map(|found| Value::Bool(found.is_some())),
             Kind::Choice { condition, then, otherwise } => match (self.holds(condition)?, otherwise) {
-                (true, _) => self.value(then)?,
-                (false, Some(otherwise)) => self.value(otherwise)?,
-                (false, None) => Value::Text(Text::Written("")),
+                (true, _) => self.value(then),
+                (false, Some(otherwise)) => self.value(otherwise),
+                (false, None) => Ok(Value::Text(Text::Written(""))),
             },
+        }
+    }
+
+    fn both(
+        &mut self,
+        expression: &'a Expression,
+        left: &'a Expression,
+        right: &'a Expression,
+        of: fn(&mut Self, &Value<'a>, &Value<'a>) -> Result<Value<'a>, Problem>,
+    ) -> Result<Value<'a>, Unfilled> {
+        let left = self.value(left)?;
+        let right = self.value(right)?;
+        self.at(expression, |it| of(it, &left, &right))
+    }
+
+    fn joined(&mut self, left: &Value<'a>, right: &Value<'a>) -> Result<Value<'a>, Problem> {
+        let (left, right) = (self.text(left)?, self.text(right)?);
+        self.made(|out| {
+            out.push(left.as_str()?).ok_or(Problem::TooExpensive)?;
+            out.push(right.as_str()?).ok_or(Problem::TooExpensive)
         })
+    }
+
+    fn equal(&mut self, left: &Value<'a>, right: &Value<'a>) -> Result<Value<'a>, Problem> {
+        self.is_equal(left, right).map(Value::Bool)
+    }
+
+    fn contained(&mut self, item: &Value<'a>, of: &Value<'a>) -> Result<Value<'a>, Problem> {
+        self.is_in(item, of).map(Value::Bool)
+    }
+
+    /// The left one where that says enough.
+    fn either(&mut self, left: &'a Expression, right: &'a Expression, enough: bool) -> Result<Value<'a>, Unfilled> {
+        let left = self.value(left)?;
+        if left.is_truthy() == enough { Ok(left) } else { self.value(right) }
+    }
+
+    fn called(
+        &mut self,
+        expression: &'a Expression,
+        helper: Helper,
+        arguments: &'a [Expression],
+    ) -> Result<Value<'a>, Unfilled> {
+        let mut values = Vec::with_capacity(arguments.len());
+        for argument in arguments {
+            values.push(self.value(argument)?);
+        }
+        self.at(expression, |it| it.help(helper, &values))
+    }
+
+    fn or_default(&mut self, expression: &'a Expression, arguments: &'a [Expression]) -> Result<Value<'a>, Unfilled> {
+        let [value, otherwise] = arguments else {
+            return self.at(expression, |_| Err(Problem::WrongArgument("default")));
+        };
+        match self.if_there(value)? {
+            Some(value) => Ok(value),
+            None => self.value(otherwise),
+        }
     }
 
     /// `None` where a file, a key or an item of it is missing.
