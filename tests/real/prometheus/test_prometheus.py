@@ -8,7 +8,7 @@ import unittest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from expressions import alerts, dashboard, filled, groupings, metrics_of, panels, questions
-from world import NAMESPACE, PATIENCE, ROOT, World, parameter, secret, wait_for
+from world import NAMESPACE, PATIENCE, ROOT, World, forged, parameter, secret, wait_for
 
 # What the dashboard shows and the provider does not have yet.
 COMING = {
@@ -43,14 +43,16 @@ def everything_happens():
     for volume in volumes:
         node.mount(volume)
     for number in range(5):
-        cloud.control("PUT", f"secrets/eu-west-1?name=shop/key", str(number))
+        cloud.control("PUT", "secrets/eu-west-1?name=shop/key", str(number))
         for volume in volumes:
             node.mount(volume)
     assert node.fails(node.publish(pods[0], [secret("shop/none")]))
     assert node.fails(node.publish(pods[0]._replace(tokens=forged(pods[0].tokens)), objects))
     cloud.fault({"error": {"status": 400, "code": "ThrottlingException"}}, api="GetSecretValue")
     assert node.fails(volumes[0])
-    wait_for("a scrape sees that it fails", lambda: prometheus.query("secretmount_failing_volume_oldest_timestamp_seconds"))
+    wait_for(
+        "a scrape sees that it fails", lambda: prometheus.query("secretmount_failing_volume_oldest_timestamp_seconds")
+    )
     cloud.clear_faults()
     wait_for("the volume is refreshed", lambda: not node.fails(volumes[0]))
     node.socket.unlink()
@@ -60,15 +62,6 @@ def everything_happens():
         lambda: prometheus.query("secretmount_socket_restores_total > 0")
         and prometheus.query('secretmount_volumes{state="failing"} == 0'),
     )
-
-
-def forged(tokens):
-    """With signatures that nobody made."""
-    turned = {}
-    for audience, token in tokens.items():
-        head, _, signature = token["token"].rpartition(".")
-        turned[audience] = token | {"token": f"{head}.{signature[::-1]}"}
-    return turned
 
 
 def documented():
@@ -108,8 +101,8 @@ class Scrapes(unittest.TestCase):
         for name, kind in documented().items():
             if kind == "histogram":
                 with self.subTest(name):
-                    (_, all_), = WORLD.prometheus.query(f"sum({name}_count)")
-                    (_, bounded), = WORLD.prometheus.query(f'sum({name}_bucket{{le=~"60|60.0"}})')
+                    ((_, all_),) = WORLD.prometheus.query(f"sum({name}_count)")
+                    ((_, bounded),) = WORLD.prometheus.query(f'sum({name}_bucket{{le=~"60|60.0"}})')
                     self.assertGreater(all_, 10)
                     self.assertGreater(bounded / all_, 0.95)
 
@@ -165,6 +158,14 @@ class Questions(unittest.TestCase):
                 for grouped_by, metrics in groupings(expression):
                     self.assertLessEqual(grouped_by, set().union(*map(labels_of, metrics)))
 
+    def test_legends_name_what_is_grouped_by(self):
+        for panel in panels():
+            for target in panel["targets"]:
+                with self.subTest(panel["title"]):
+                    named = set(re.findall(r"{{(\w+)}}", target["legendFormat"]))
+                    grouped_by = [labels for labels, _ in groupings(filled(target["expr"]))]
+                    self.assertLessEqual(named, set().union(*grouped_by))
+
     def test_every_panel_shows_something(self):
         end = wait_for("the time of the last scrape", lambda: WORLD.prometheus.query("time()"))[0][1]
         for panel in panels():
@@ -219,6 +220,11 @@ class Dashboard(unittest.TestCase):
                 self.assertEqual(panel["datasource"]["uid"], "${datasource}")
                 for target in panel["targets"]:
                     self.assertRegex(target["expr"], r"\$cluster.*\$namespace")
+
+    def test_the_picture_of_it_has_every_panel(self):
+        picture = (ROOT / "docs/dashboard.svg").read_text()
+        missing = [panel["title"] for panel in dashboard()["panels"] if f">{panel['title']}<" not in picture]
+        self.assertEqual(missing, [], "run --picture draws it anew")
 
     def test_no_panel_lies_on_another(self):
         taken = {}

@@ -1,6 +1,7 @@
 """The alerts against faults that promtool plays: rules_test.yaml."""
 
 import pathlib
+import re
 import subprocess
 import tempfile
 import unittest
@@ -8,7 +9,7 @@ import unittest
 import yaml
 
 from expressions import alerts
-from world import HERE, RULES
+from world import HERE, ROOT, RULES
 
 CASES = HERE / "rules_test.yaml"
 
@@ -55,3 +56,10 @@ class Rules(unittest.TestCase):
                 self.assertIn(rule["labels"]["severity"], ["warning", "critical"])
                 self.assertEqual(set(rule["annotations"]), {"summary", "description", "runbook_url"})
                 self.assertEqual(rule["annotations"]["runbook_url"], f"RUNBOOK_URL/{rule['alert']}.md")
+
+    def test_the_table_of_them_has_their_severity_and_how_long_they_wait(self):
+        page = (ROOT / "docs/operations.md").read_text()
+        rows = re.findall(r"^\| \[`(\w+)`\]\(\S+\) \| (\w+) \| ([\w ]+) \|", page, re.M)
+        waits = {"at once": "0m"}
+        found = [(name, severity, waits.get(wait, wait.replace(" min", "m"))) for name, severity, wait in rows]
+        self.assertEqual(found, [(rule["alert"], rule["labels"]["severity"], rule["for"]) for rule in alerts()])

@@ -75,6 +75,15 @@ def parameter(name, **more):
     return {"objectName": name, "objectType": "ssmparameter", **more}
 
 
+def forged(tokens):
+    """With signatures that nobody made."""
+    turned = {}
+    for audience, token in tokens.items():
+        head, _, signature = token["token"].rpartition(".")
+        turned[audience] = token | {"token": f"{head}.{signature[::-1]}"}
+    return turned
+
+
 class Cloud:
     def __init__(self, work):
         self.kubeconfig = work / "kubeconfig"
@@ -95,7 +104,9 @@ class Cloud:
 
     def pod(self, name, node):
         """A new pod of the service account `web`, with the tokens that kubelet asks for."""
-        self.control("PUT", "seed", {"pods": [{"namespace": "shop", "name": name, "service_account": "web", "node": node}]})
+        self.control(
+            "PUT", "seed", {"pods": [{"namespace": "shop", "name": name, "service_account": "web", "node": node}]}
+        )
         place = f"{self.kubernetes}/api/v1/namespaces/shop"
         uid = json.loads(http_text(f"{place}/pods/{name}"))["metadata"]["uid"]
         bound = {"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid}
