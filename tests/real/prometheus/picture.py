@@ -49,9 +49,7 @@ def troubles(world):
         Trouble("AWS cannot be reached", 50, 80, outage, cloud.clear_faults),
         Trouble("node-b's provider is restarted, node-a's socket removed", 100, 100, restart, None),
         Trouble("AWS throttles", 120, 150, throttling, cloud.clear_faults),
-        Trouble(
-            "a secret is deleted", 175, None, lambda: cloud.control("DELETE", "secrets/eu-west-1?name=shop/db"), None
-        ),
+        Trouble("a secret is deleted", 175, None, deletion, None),
         Trouble("node-c loses its provider", 210, None, node_c.kill, None),
     ]
 
