@@ -9,7 +9,9 @@ import re
 import shlex
 import shutil
 import subprocess
+import tarfile
 import tempfile
+import tomllib
 import unittest
 
 import jsonschema
@@ -320,6 +322,24 @@ class Monitoring(unittest.TestCase):
     def test_the_dashboard_arrives_byte_for_byte(self):
         data = self.render()["ConfigMap"]["data"]["secretmount.json"]
         self.assertEqual(json.loads(data), json.loads((CHART / "files/dashboard.json").read_text()))
+
+
+class Packaged(unittest.TestCase):
+    def test_it_is_of_the_providers_version(self):
+        chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+        version = tomllib.loads((REPOSITORY / "Cargo.toml").read_text())["workspace"]["package"]["version"]
+        self.assertEqual((chart["version"], chart["appVersion"]), (version, version))
+        images = yaml.safe_load(chart["annotations"]["artifacthub.io/images"])
+        self.assertEqual(images, [{"name": "secretmount", "image": f"secretmount:{version}"}])
+
+    def test_a_package_holds_what_is_installed(self):
+        with tempfile.TemporaryDirectory() as directory:
+            subprocess.run(["helm", "package", CHART, "--destination", directory], check=True, capture_output=True)
+            [package] = pathlib.Path(directory).glob("*.tgz")
+            with tarfile.open(package) as archive:
+                names = {pathlib.PurePath(name) for name in archive.getnames()}
+        here = {pathlib.PurePath("secretmount") / path.relative_to(CHART) for path in CHART.rglob("*") if path.is_file()}
+        self.assertEqual({path for path in here if path.parts[1] != "tests"}, names)
 
 
 class Plain(Compared):
