@@ -32,7 +32,7 @@ objects_are_as_before() {
 # All of the cluster, but for what other parts of it write by themselves.
 objects() {
   local kinds
-  kinds=$(kubectl api-resources --verbs list --output name | grep -vE '^(events|leases|componentstatuses)(\.|$)')
+  kinds=$(kubectl api-resources --verbs list --output name | grep -vE '^(events|leases|endpoints|componentstatuses)(\.|$)')
   kubectl get "${kinds//$'\n'/,}" --all-namespaces --output \
     jsonpath='{range .items[*]}{.kind}/{.metadata.namespace}/{.metadata.name}{"\n"}{end}' | sort -u
 }
@@ -88,7 +88,7 @@ helm_restricts_by_policy() {
 }
 
 short_case helm_lets_the_driver_write \
-  "with driverWritesSecrets the provider sees nothing of kubelet's directory, and a pod reads its secrets"
+  "with driverWritesSecrets the provider sees nothing of kubelet's directory and need not be root; pods read their secrets"
 helm_lets_the_driver_write() {
   serve_by_chart --set driverWritesSecrets=true --set ownership.enabled=false
   ! contains " $KUBELET_ROOT/pods " <"/proc/$(pid_of_ours)/mountinfo" || die "kubelet's directory is mounted"
@@ -96,6 +96,17 @@ helm_lets_the_driver_write() {
   start_pod web db
   wait_ready web
   reads web password hunter2-first || die "the container does not read the password"
+
+  remove_providers
+  chown 65532:65532 "$PROVIDERS_DIR"
+  serve_by_chart --set driverWritesSecrets=true --set ownership.enabled=false --set securityContext.runAsUser=65532 \
+    --set securityContext.runAsGroup=65532 --set securityContext.runAsNonRoot=true
+  expect "the user" "$(awk '/^Uid:/ { print $2 }' "/proc/$(pid_of_ours)/status")" 65532
+  start_pod another db
+  wait_ready another
+  reads another password hunter2-first || die "the container does not read the password"
+  remove_providers
+  chown root:root "$PROVIDERS_DIR"
 }
 
 short_case helm_test_finds_no_fault \
@@ -105,5 +116,6 @@ helm_test_finds_no_fault() {
   helm test secretmount --namespace kube-system --timeout 2m >"$work/helm-test.txt" 2>&1 ||
     die "helm test finds fault: $work/helm-test.txt"
   expect "what is left of it" "$(system get pods,serviceaccounts --output name | grep check || true)" ""
-  expect "what is left of its rights" "$(kubectl get clusterroles,clusterrolebindings --output name | grep secretmount-check || true)" ""
+  expect "what is left of its rights" \
+    "$(kubectl get clusterroles,clusterrolebindings --output name | grep secretmount-check || true)" ""
 }

@@ -272,9 +272,8 @@ def rights_of(text):
                 names = ",".join(rule.get("resourceNames", []))
                 for resource in rule["resources"]:
                     group = rule["apiGroups"][0]
-                    rules.append(
-                        f"{resource}{'.' if group else ''}{group}{f'[{names}]' if names else ''} {'+'.join(rule['verbs'])}"
-                    )
+                    of_names = f"[{names}]" if names else ""
+                    rules.append(f"{resource}{'.' if group else ''}{group}{of_names} {'+'.join(rule['verbs'])}")
         bound |= item["kind"] == "ClusterRoleBinding"
     assert bound == bool(rules), "a ClusterRole and its binding come together"
     return ", ".join(rules) or "none, and no ClusterRole"
