@@ -213,6 +213,15 @@ class Refused(unittest.TestCase):
                 self.assertNotEqual(result.returncode, 0, "it was taken")
                 self.assertIn(wanted, result.stderr)
 
+    def test_a_value_without_a_value_is_none_or_is_named(self):
+        """As in a file where all below a name is commented out. Helm then takes the default away."""
+        values = yaml.safe_load((CHART / "values.yaml").read_text())
+        for path in [*values, *paths(values)]:
+            with self.subTest(path):
+                result = helm(CHART, "secretmount", "--set", f"{path}=null")
+                refusal = re.search(r"missing property '(\S+)'", result.stderr)
+                self.assertTrue(result.returncode == 0 or refusal and path.endswith(refusal[1]), result.stderr)
+
     def test_the_schema_has_every_value_and_no_other(self):
         schema = json.loads((CHART / "values.schema.json").read_text())
         values = yaml.safe_load((CHART / "values.yaml").read_text())

@@ -27,7 +27,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- $_ := set $ours "app.kubernetes.io/part-of" "secrets-store-csi-driver" }}
 {{- $_ := set $ours "app.kubernetes.io/managed-by" .Release.Service }}
 {{- $_ := set $ours "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-") }}
-{{- merge $ours .Values.commonLabels | toYaml }}
+{{- merge $ours (default dict .Values.commonLabels) | toYaml }}
 {{- end }}
 
 {{- define "secretmount.serviceAccountName" -}}
@@ -36,7 +36,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 
 {{- define "secretmount.image" -}}
 {{- $image := .Values.image.repository }}
-{{- with .Values.global.imageRegistry }}
+{{- with (.Values.global).imageRegistry }}
 {{- $image = printf "%s/%s" (trimSuffix "/" .) $image }}
 {{- end }}
 {{- if .Values.image.digest }}
@@ -48,7 +48,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 
 {{/* Names and objects with names, as different charts take them. */}}
 {{- define "secretmount.imagePullSecrets" -}}
-{{- range concat (default list .Values.global.imagePullSecrets) .Values.imagePullSecrets | uniq }}
+{{- range concat (default list (.Values.global).imagePullSecrets) (default list .Values.imagePullSecrets) | uniq }}
 - name: {{ if kindIs "map" . }}{{ .name }}{{ else }}{{ . }}{{ end }}
 {{- end }}
 {{- end }}
@@ -56,14 +56,14 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{/* The driver's directories, each once. */}}
 {{- define "secretmount.providerVolumes" -}}
 {{- $paths := list }}
-{{- range prepend .Values.additionalProviderVolumes .Values.providerVolume }}
+{{- range prepend (default list .Values.additionalProviderVolumes) .Values.providerVolume }}
 {{- $paths = append $paths (trimSuffix "/" .) }}
 {{- end }}
 {{- $paths | uniq | toYaml }}
 {{- end }}
 
 {{- define "secretmount.verifiesByReview" -}}
-{{- if has .Values.tokenVerification (list "" "auto" "token-review") }}yes{{ end }}
+{{- if has (default "" .Values.tokenVerification) (list "" "auto" "token-review") }}yes{{ end }}
 {{- end }}
 
 {{- define "secretmount.isOpenShift" -}}
@@ -73,7 +73,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 
 {{/* On OpenShift SELinux keeps other types from the driver's directory. */}}
 {{- define "secretmount.podSecurityContext" -}}
-{{- $context := deepCopy .Values.podSecurityContext }}
+{{- $context := deepCopy (default dict .Values.podSecurityContext) }}
 {{- if include "secretmount.isOpenShift" . }}
 {{- $_ := set $context "seLinuxOptions" (merge (default dict $context.seLinuxOptions) (dict "type" "spc_t")) }}
 {{- end }}
@@ -81,7 +81,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
 {{- define "secretmount.securityContext" -}}
-{{- $context := deepCopy .Values.securityContext }}
+{{- $context := deepCopy (default dict .Values.securityContext) }}
 {{- if .Values.ownership.enabled }}
 {{- $capabilities := default dict $context.capabilities }}
 {{- $_ := set $capabilities "add" (append (default list $capabilities.add) "CHOWN" | uniq) }}
@@ -95,7 +95,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- $strategy := deepCopy .Values.updateStrategy }}
 {{- if ne $strategy.type "RollingUpdate" }}
 {{- $strategy = omit $strategy "rollingUpdate" }}
-{{- else if not (has (default 0 $strategy.rollingUpdate.maxSurge | toString) (list "0" "0%")) }}
+{{- else if not (has (default 0 ($strategy.rollingUpdate).maxSurge | toString) (list "0" "0%")) }}
 {{- $_ := set $strategy.rollingUpdate "maxUnavailable" 0 }}
 {{- end }}
 {{- toYaml $strategy }}
@@ -133,7 +133,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 
 {{/* What the schema cannot say: values that make no sense together. */}}
 {{- define "secretmount.validate" -}}
-{{- if (index .Values "secrets-store-csi-driver").install }}
+{{- if (index .Values "secrets-store-csi-driver" | default dict).install }}
 {{- fail (printf `
 
 secrets-store-csi-driver.install: this chart does not bring the driver. It would go with this release, and with it every
@@ -163,8 +163,8 @@ Where the official provider's release brought the driver, docs/migrate-from-ascp
 {{- if and .Values.metrics.enabled (eq (int .Values.port) (int .Values.metrics.port)) }}
 {{- fail (printf "port and metrics.port are both %d; choose another for one of them" (int .Values.port)) }}
 {{- end }}
-{{- if and (not .Values.driverWritesSecrets) (ne (int .Values.securityContext.runAsUser) 0) }}
-{{- fail (printf "securityContext.runAsUser: kubelet's directory is root's, so user %d cannot write there; leave it 0, or set driverWritesSecrets to true" (int .Values.securityContext.runAsUser)) }}
+{{- if and (not .Values.driverWritesSecrets) (ne (int (.Values.securityContext).runAsUser) 0) }}
+{{- fail (printf "securityContext.runAsUser: kubelet's directory is root's, so user %d cannot write there; leave it 0, or set driverWritesSecrets to true" (int (.Values.securityContext).runAsUser)) }}
 {{- end }}
 {{- if and .Values.driverWritesSecrets .Values.ownership.enabled }}
 {{- fail "ownership: the driver writes the files, and gives none away; set ownership.enabled or driverWritesSecrets, not both" }}
