@@ -80,7 +80,7 @@ reader_met_no_gap() {
 
 short_case an_upgrade_without_surge_fails_no_mount \
   "three restarts of our DaemonSet, the old pod first, while pods come and go: no mount fails"
-an_upgrade_without_surge_fails_no_mount() { upgrades; }
+an_upgrade_without_surge_fails_no_mount() { upgrades restart_ours; }
 
 short_case an_upgrade_with_surge_fails_no_mount \
   "the same with a surge: the new pod is there before the old one goes"
@@ -88,19 +88,21 @@ an_upgrade_with_surge_fails_no_mount() {
   system patch daemonset secretmount --patch \
     '{"spec": {"updateStrategy": {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}}}' >/dev/null
   serving="ours, with surge"
-  upgrades
+  upgrades restart_ours
 }
 
-upgrades() {
-  local pids=() lane
+restart_ours() { system rollout restart daemonset/secretmount >/dev/null; }
+
+upgrades() { # upgrades COMMAND: which is told the number of the round
+  local pids=() lane round
   rm -f "$work/churn-ends" "$work"/churned-*
   for lane in a b; do
     churn "$lane" &
     pids+=($!)
   done
-  for _ in 1 2 3; do
+  for round in 1 2 3; do
     save_log
-    system rollout restart daemonset/secretmount >/dev/null
+    "$1" "$round"
     wait_for_provider secretmount
     wait_for_churn
   done

@@ -68,6 +68,28 @@ apply_ours() {
   wait_for_provider secretmount
 }
 
+# As a user installs it. What Helm says is in $work/notes.txt.
+serve_by_chart() { # serve_by_chart [FLAG...]
+  remove_providers
+  apply_chart "$@"
+  wait_for_provider secretmount
+  serving="the chart"
+}
+
+apply_chart() { # apply_chart [FLAG...]
+  cat >"$work/values.yaml" <<YAML
+image: {repository: ${image%:*}, tag: ${image##*:}}
+providerVolume: $PROVIDERS_DIR
+kubeletPath: $KUBELET_ROOT
+ownership: {enabled: true}
+extraEnv:
+  - {name: AWS_ENDPOINT_URL, value: "$aws_url"}
+  - {name: SECRETMOUNT_MAX_AGE, value: $max_age}
+YAML
+  helm upgrade --install secretmount "$root/deploy/charts/secretmount" --namespace kube-system \
+    --values "$work/values.yaml" "$@" >"$work/notes.txt" || die "helm cannot install the chart"
+}
+
 apply_official_shape() { # apply_official_shape [FLAG]
   official_manifest "$image" |
     sed -e "s|args: \[\(.*\)\]|args: [\1${1:+, $1}]|" -e "s|env: \[|&{name: SECRETMOUNT_MAX_AGE, value: $max_age}, |" |
@@ -143,9 +165,14 @@ wait_for_socket() { wait_for "the provider's socket" 30 test -S "$PROVIDERS_DIR/
 
 remove_providers() {
   save_log
+  remove_chart
   remove_ours
   remove_official
   serving=
+}
+
+remove_chart() {
+  helm uninstall secretmount --namespace kube-system --ignore-not-found --cascade foreground --wait --timeout 90s >/dev/null
 }
 
 remove_ours() { remove "$root/deploy/manifests/secretmount.yaml"; }
