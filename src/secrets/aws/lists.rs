@@ -36,7 +36,8 @@ impl<'a, T> Pages<'a, T> {
         self.entries.extend(entries);
         self.left = self.left.saturating_sub(1);
         let Some(next) = next.filter(|token| !token.is_empty()) else { return Ok(None) };
-        let refused = |reason, message| Err(FetchError::Backend { reason, message, verdict: Verdict::Final });
+        let refused =
+            |reason, message| Err(FetchError::Backend { reason, message, verdict: Verdict::Final, said: None });
         if self.left == 0 {
             let (list, limit) = (self.address, self.limit);
             let message = format!(
@@ -64,7 +65,7 @@ pub fn value_of_versions(ids: &[String]) -> SecretValue {
 
 fn value_of(names: &impl serde::Serialize) -> SecretValue {
     let content = serde_json::to_string(names).unwrap_or_default();
-    SecretValue { content: SecretBytes::from(content), version: "list".into() }
+    SecretValue { content: SecretBytes::from(content), version: "list".into(), source: None }
 }
 
 /// What a list stands for, and what a parameter's version does: all versions before it.
@@ -75,6 +76,7 @@ pub fn members(list: &Stored, value: &SecretValue) -> Result<Vec<(String, Stored
             reason: Reason::Internal,
             message: format!("{list} are no list of names"),
             verdict: Verdict::Final,
+            said: None,
         };
         serde_json::from_slice::<Vec<String>>(value.content.expose()).map_err(no_list)
     };
