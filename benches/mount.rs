@@ -14,17 +14,20 @@
 mod support;
 
 use std::cell::Cell;
+use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use devcloud::node::{Class, Mount};
 use devcloud::{Role, TokenOptions};
+use secretmount::identity::ClaimedPod;
+use secretmount::telemetry::{Delivered, Delivery, MountRecord, Outcome, Reading, Stage};
 use support::{AUDIENCE, REGION, ROLE, ROLE_ANNOTATION, World, class_of};
 use tokio::runtime::Runtime;
 
 const SECRETS: usize = 20;
 
 criterion_main!(benches);
-criterion_group!(benches, cold, unchanged, expanded, refused);
+criterion_group!(benches, cold, unchanged, expanded, refused, recorded);
 
 /// First mounts of pods whose service account nobody has seen before, so that nothing is remembered for them.
 fn cold(criterion: &mut Criterion) {
@@ -105,6 +108,45 @@ fn refused(criterion: &mut Criterion) {
     let mount = Mount::new(&world.pod, &secrets(&world, SECRETS), &target).token(AUDIENCE, &forged);
     criterion.bench_function("refusal/forged token", |bencher| {
         bencher.iter(|| runtime.block_on(world.driver.mount(&mount)).expect_err("refused"));
+    });
+}
+
+/// What of a mount is not the mount: its numbers, its line, and its line in the audit, as they are made for a log.
+fn recorded(criterion: &mut Criterion) {
+    let lines = tracing_subscriber::fmt().json().flatten_event(true).with_current_span(false).with_span_list(false);
+    let _log = tracing::subscriber::set_default(lines.with_writer(std::io::sink).finish());
+    let (namespace, name, service_account) = ("shop".to_owned(), "web-0".to_owned(), "web".to_owned());
+    let pod = ClaimedPod { namespace, name, uid: "5d4c3a0e-8f0b-4a53-9a51-6f3f0d1f0a55".into(), service_account };
+    let delivered = |number: usize| Delivered {
+        object: format!("arn:aws:secretsmanager:eu-west-1:111122223333:secret:shop/secret-{number}-AbCdEf"),
+        version: "0b5a4b1c-5a0b-4b0e-9d55-0a4f6b1f2d3c".into(),
+        request_id: "7c2f5b1a-2d3e-4f5a-8b6c-9d0e1f2a3b4c".into(),
+        files: vec![format!("shop_secret-{number}")],
+    };
+    let mut group = criterion.benchmark_group("recording a mount");
+    for count in [1, SECRETS] {
+        let objects: Vec<Delivered> = (0..count).map(delivered).collect();
+        let record = |objects: Vec<Delivered>| {
+            let record = MountRecord::start(&pod, "shop-db");
+            record.volume("secrets");
+            for stage in [Stage::Identity, Stage::Credentials, Stage::Secrets, Stage::Render, Stage::Volume] {
+                record.enter(stage);
+            }
+            record.way(REGION.into(), "irsa");
+            record.reads(Arc::new(Reading::new(record.id(), "shop", "web")));
+            record.made(count, count, Some(Delivery { objects, templates: Vec::new() }));
+            record.finish(Outcome::Changed);
+        };
+        group.bench_function(format!("{count} secrets, all new"), |bencher| {
+            bencher.iter_batched(|| objects.clone(), record, BatchSize::SmallInput);
+        });
+    }
+    group.bench_function("nothing new", |bencher| {
+        bencher.iter(|| {
+            let record = MountRecord::start(&pod, "shop-db");
+            record.is_refresh();
+            record.finish(Outcome::Unchanged);
+        });
     });
 }
 

@@ -129,6 +129,16 @@ pub struct Settings {
     #[arg(long, env = "SECRETMOUNT_METRICS_PORT", value_name = "PORT", default_value_t = 0)]
     pub metrics_port: u16,
 
+    /// Tell owners of pods of failed refreshes, rotations and mistakes in classes, with events on their pods
+    #[arg(long, env = "SECRETMOUNT_EVENTS", value_name = "BOOL", value_parser = parse_bool,
+        default_value = "true", default_missing_value = "true", num_args = 0..=1, require_equals = true)]
+    pub events: bool,
+
+    /// Also of each rotation
+    #[arg(long, env = "SECRETMOUNT_EVENT_ON_ROTATION", value_name = "BOOL", value_parser = parse_bool,
+        default_value = "true", default_missing_value = "true", num_args = 0..=1, require_equals = true)]
+    pub event_on_rotation: bool,
+
     /// What is logged: error, warn, info, debug or trace, or a filter such as secretmount=debug
     #[arg(long, env = "SECRETMOUNT_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
     pub log_level: String,

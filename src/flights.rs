@@ -10,6 +10,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub struct Flights<K, V> {
     table: Mutex<Table<K, V>>,
     capacity: usize,
+    lost: fn(Loss, usize),
+}
+
+/// Why values are gone that nobody has given back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// There were too many.
+    NoRoom,
+    /// They were not worth keeping any more.
+    Worthless,
 }
 
 struct Table<K, V> {
@@ -29,7 +39,12 @@ pub struct Flight<'a>(#[expect(dead_code, reason = "held, not read")] tokio::syn
 impl<K: Hash + Eq + Clone, V: Clone> Flights<K, V> {
     /// At most `capacity` keys.
     pub fn new(capacity: usize) -> Self {
-        Self { table: Mutex::new(Table { places: HashMap::new(), asked: 0 }), capacity }
+        Self::telling(capacity, |_, _| {})
+    }
+
+    /// The same, where `lost` is told how many values go, and why.
+    pub fn telling(capacity: usize, lost: fn(Loss, usize)) -> Self {
+        Self { table: Mutex::new(Table { places: HashMap::new(), asked: 0 }), capacity, lost }
     }
 
     /// The place of a key. Where there are too many, the one that was asked for longest ago and that nobody is using gives
@@ -45,7 +60,9 @@ impl<K: Hash + Eq + Clone, V: Clone> Flights<K, V> {
         if table.places.len() >= self.capacity {
             let unused = table.places.iter().filter(|(_, (place, _))| Arc::strong_count(place) == 1);
             let oldest = unused.min_by_key(|(_, (_, asked))| *asked).map(|(key, _)| key.clone());
-            oldest.and_then(|oldest| table.places.remove(&oldest));
+            if let Some((place, _)) = oldest.and_then(|oldest| table.places.remove(&oldest)) {
+                (self.lost)(Loss::NoRoom, usize::from(place.value().is_some()));
+            }
         }
         let place = Arc::new(Place { value: Mutex::new(None), flight: tokio::sync::Mutex::new(()) });
         table.places.insert(key, (place.clone(), now));
@@ -66,7 +83,22 @@ impl<K: Hash + Eq + Clone, V: Clone> Flights<K, V> {
         let is_kept = |place: &Arc<Place<V>>| {
             Arc::strong_count(place) > 1 || lock(&place.value).as_ref().is_some_and(&is_worth_keeping)
         };
-        lock(&self.table).places.retain(|_, (place, _)| is_kept(place));
+        let mut gone = 0;
+        lock(&self.table).places.retain(|_, (place, _)| {
+            let stays = is_kept(place);
+            gone += usize::from(!stays && place.value().is_some());
+            stays
+        });
+        (self.lost)(Loss::Worthless, gone);
+    }
+
+    /// What is there, one after the other.
+    pub fn each(&self, mut look: impl FnMut(&K, &V)) {
+        for (key, (place, _)) in &lock(&self.table).places {
+            if let Some(value) = &*lock(&place.value) {
+                look(key, value);
+            }
+        }
     }
 
     #[cfg(test)]
@@ -140,7 +172,10 @@ mod tests {
 
     #[tokio::test]
     async fn f27_the_one_asked_for_longest_ago_goes_and_none_in_use() {
-        let flights = Flights::<u32, u32>::new(3);
+        static LOST: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
+        let flights = Flights::<u32, u32>::telling(3, |loss, count| {
+            LOST[usize::from(loss == Loss::Worthless)].fetch_add(count, Ordering::Relaxed);
+        });
         for key in [1, 2, 3, 1] {
             flights.place(key).put(key);
         }
@@ -156,5 +191,11 @@ mod tests {
         assert_eq!(flights.len(), 2);
         flights.sweep(|value| *value == 5);
         assert_eq!((flights.len(), flights.place(5).value()), (1, Some(5)));
+        assert_eq!(LOST.each_ref().map(|lost| lost.load(Ordering::Relaxed)), [3, 0], "2, 1 and 4 had to give way");
+        let mut there = Vec::new();
+        flights.each(|key, value| there.push((*key, *value)));
+        assert_eq!(there, [(5, 5)]);
+        flights.sweep(|_| false);
+        assert_eq!((LOST[1].load(Ordering::Relaxed), flights.len()), (1, 0));
     }
 }

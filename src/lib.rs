@@ -16,6 +16,7 @@ pub mod clock;
 pub mod cluster;
 pub mod config;
 pub mod credentials;
+pub mod events;
 mod flights;
 pub mod grpc;
 pub mod hardening;

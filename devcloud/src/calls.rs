@@ -42,6 +42,8 @@ pub struct Call {
     pub status: Option<u16>,
     /// Error code of a refusal.
     pub code: Option<String>,
+    /// Id that the answer gives the request, where the service gives any.
+    pub request_id: Option<String>,
     /// Tells the connections apart, over all listeners.
     pub connection: u64,
     /// What the connection's keys were agreed on with, `X25519MLKEM768` or the like. `None` without TLS.
@@ -103,6 +105,7 @@ impl CallLog {
             in_flight: *in_flight,
             status: None,
             code: None,
+            request_id: None,
             connection: line.connection,
             key_exchange: line.key_exchange.clone(),
         };
@@ -144,12 +147,12 @@ pub(crate) struct OpenCall {
     log: Arc<CallLog>,
     sequence: u64,
     api: String,
-    outcome: Option<(u16, Option<String>)>,
+    outcome: Option<(u16, Option<String>, Option<String>)>,
 }
 
 impl OpenCall {
-    pub fn close(mut self, status: u16, code: Option<String>) {
-        self.outcome = Some((status, code));
+    pub fn close(mut self, status: u16, code: Option<String>, request_id: Option<String>) {
+        self.outcome = Some((status, code, request_id));
     }
 }
 
@@ -162,9 +165,10 @@ impl Drop for OpenCall {
         }
         if let Some(call) = pages.calls.get_mut(&self.sequence) {
             call.finished = Some(finished);
-            if let Some((status, code)) = self.outcome.take() {
+            if let Some((status, code, request_id)) = self.outcome.take() {
                 call.status = Some(status);
                 call.code = code;
+                call.request_id = request_id;
             }
         }
     }
@@ -195,7 +199,7 @@ mod tests {
         let first = log.open(&facts("A"), &Line::default());
         let second = log.open(&facts("A"), &Line::default());
         let other = log.open(&facts("B"), &Line::default());
-        first.close(200, None);
+        first.close(200, None, None);
         drop(second);
         drop(other);
         let calls = log.all();
@@ -209,7 +213,7 @@ mod tests {
     #[tokio::test]
     async fn waiting_ends_with_the_first_call_since_the_log_was_cleared() {
         let log = Arc::new(CallLog::new());
-        log.open(&facts("A"), &Line::default()).close(200, None);
+        log.open(&facts("A"), &Line::default()).close(200, None, None);
         log.clear();
         let waiting = {
             let log = Arc::clone(&log);

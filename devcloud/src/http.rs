@@ -183,7 +183,8 @@ async fn handle(
             return Err(Cut);
         }
     };
-    open.close(answer.status, answer.code.clone());
+    let request_id = answer.headers.iter().find(|(name, _)| *name == "x-amzn-requestid").map(|(_, id)| id.clone());
+    open.close(answer.status, answer.code.clone(), request_id);
     Ok(written(answer, ailment))
 }
 

@@ -274,7 +274,7 @@ pub fn template(input: &[u8]) {
     let parameters: Parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     let Ok(class) = Class::parse(&parameters, permission(), &Limits::DEFAULT) else { return };
     let plan = class.plan(&region()).expect("it has no Regions that contradict");
-    let value = SecretValue { content: document.to_owned().into(), version: "1".into() };
+    let value = SecretValue { content: document.to_owned().into(), version: "1".into(), source: None };
     let fetched = Fetched { address: plan.objects[0].address.clone(), value: value.into() };
     let Ok(rendered) = render(&[(&plan.objects[0], &fetched)], true, &plan.templates, &Limits::DEFAULT, &SystemClock)
     else {
@@ -313,7 +313,7 @@ fn content_of(content: &str, document: &str) {
     let parameters: Parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     let Ok(class) = Class::parse(&parameters, permission(), &Limits::DEFAULT) else { return };
     let plan = class.plan(&region()).expect("it has no Regions that contradict");
-    let value = SecretValue { content: document.to_owned().into(), version: "1".into() };
+    let value = SecretValue { content: document.to_owned().into(), version: "1".into(), source: None };
     let limits = Limits { max_value_bytes: 10_000, ..Limits::DEFAULT };
     let fetched: Vec<Fetched<Stored>> = plan
         .objects
@@ -465,7 +465,7 @@ fn object_of(keys: &str) -> Option<Object<Stored>> {
 }
 
 fn files_of(object: Object<Stored>, value: &[u8]) -> Option<Files> {
-    let value = SecretValue { content: value.to_vec().into(), version: "1".into() };
+    let value = SecretValue { content: value.to_vec().into(), version: "1".into(), source: None };
     let fetched = Fetched { address: object.address.clone(), value: value.into() };
     Some(render(&[(&object, &fetched)], true, &[], &Limits::DEFAULT, &SystemClock).ok()?.files)
 }

@@ -1,4 +1,4 @@
-//! A connector that does not read on where an answer is longer than any of AWS's.
+//! A connector that does not read on where an answer is longer than any of AWS's, and that every try of a request passes.
 
 use std::error::Error;
 
@@ -6,6 +6,8 @@ use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture};
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
 use http_body_util::{LengthLimitError, Limited};
+
+use super::counted::is_sent;
 
 /// Most bytes of an answer: ten times what a secret or ten parameters have.
 const MAX_BYTES: usize = 1024 * 1024;
@@ -26,6 +28,7 @@ impl<T: HttpConnector> HttpConnector for Bounded<T> {
             Some(BATCH) => MAX_BYTES_OF_A_BATCH,
             _ => MAX_BYTES,
         };
+        is_sent();
         let answer = self.0.call(request);
         HttpConnectorFuture::new(async move {
             let mut answer = answer.await?;

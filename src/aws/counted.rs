@@ -1,5 +1,6 @@
 //! Requests are counted as what they came to.
 
+use std::cell::Cell;
 use std::error::Error;
 
 use aws_sdk_sts::error::ProvideErrorMetadata;
@@ -39,6 +40,17 @@ const CODES: [&str; 26] = [
     "ValidationException",
 ];
 
+tokio::task_local! {
+    /// How often the request that this task is making was sent.
+    static SENT: Cell<u32>;
+}
+
+/// To be called wherever a request is sent.
+pub(super) fn is_sent() {
+    // Documents are read without being counted.
+    let _ = SENT.try_with(|sent| sent.set(sent.get() + 1));
+}
+
 /// Makes a request, and counts it with all its tries.
 pub async fn counted<T, E, R>(
     api: Api,
@@ -48,7 +60,12 @@ where
     E: Error + ProvideErrorMetadata,
 {
     let asked = Instant::now();
-    let answer = request.await;
+    let sending = async {
+        let answer = request.await;
+        (answer, SENT.with(Cell::get).saturating_sub(1))
+    };
+    let (answer, retries) = SENT.scope(Cell::new(0), sending).await;
+    metrics().backend_retries(api, retries);
     metrics().backend_request(api, outcome(&answer), asked.elapsed());
     answer
 }

@@ -1,13 +1,14 @@
 //! The command line: one file for each subcommand.
 
 mod check;
+mod given;
 mod reach;
 mod schema;
 mod serve;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::config::{Settings, accept_go_flags};
 
@@ -44,7 +45,10 @@ Examples:
 
 /// Runs what the arguments of the process ask for.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse_from(accept_go_flags(std::env::args_os()));
+    let command = Cli::command();
+    let matches = command.clone().get_matches_from(accept_go_flags(std::env::args_os()));
+    let given = given::given(&command, &matches);
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let settings = match cli.command {
         Some(Command::Check(options)) => return check::run(&options),
         Some(Command::Schema(options)) => {
@@ -54,7 +58,7 @@ pub fn run() -> ExitCode {
         Some(Command::Serve(settings)) => *settings,
         None => cli.settings,
     };
-    match serve::run(settings) {
+    match serve::run(settings, &given) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -65,8 +69,6 @@ pub fn run() -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

@@ -16,11 +16,12 @@ use crate::clock::SystemClock;
 use crate::cluster::{ClusterError, KubernetesApi, KubernetesClient};
 use crate::config::{Settings, TokenKeys, TokenVerification};
 use crate::credentials::aws::{Endpoint, Exchange};
+use crate::events::Events;
 use crate::grpc::v1alpha1::csi_driver_provider_server::CsiDriverProviderServer;
 use crate::grpc::{self, ProviderService, Shutdown};
 use crate::hardening::{Confined, confine};
 use crate::identity::{Expectation, Identity, KeySource, PublishedKeys};
-use crate::mount::{Mounter, Refreshes, Writing};
+use crate::mount::{Listener, Mounter, Refreshes, Writing};
 use crate::plan::aws::Region;
 use crate::policy::aws::Policy;
 use crate::provider::Provider;
@@ -38,11 +39,11 @@ const SWEPT_EVERY: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
-/// Serves until SIGTERM or SIGINT.
+/// Serves until SIGTERM or SIGINT. `given` says which settings are not as by default, for the log.
 ///
 /// # Errors
 /// What kept it from starting. Once it serves, it ends well.
-pub fn run(settings: Settings) -> anyhow::Result<()> {
+pub fn run(settings: Settings, given: &str) -> anyhow::Result<()> {
     // Before there are other threads, which it would not be for.
     let confined = match settings.landlock {
         true => confine(&reach(&settings)).context("Landlock; --landlock=false does without")?,
@@ -62,13 +63,13 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
         .max_blocking_threads(MOST_LOOKUPS)
         .enable_all()
         .build()?;
-    runtime.block_on(serve(settings, log, confined))
+    runtime.block_on(serve(settings, given, log, confined))
 }
 
-async fn serve(settings: Settings, log: Arc<Log>, confined: Confined) -> anyhow::Result<()> {
+async fn serve(settings: Settings, given: &str, log: Arc<Log>, confined: Confined) -> anyhow::Result<()> {
     info!(
         version = env!("CARGO_PKG_VERSION"), driver_writes = settings.driver_writes_secrets, landlock = %confined,
-        "starting"
+        settings = given, "starting"
     );
     for warning in settings.official.warnings() {
         warn!(warning, "a flag is ignored");
@@ -101,8 +102,13 @@ async fn serve(settings: Settings, log: Arc<Log>, confined: Confined) -> anyhow:
     };
     let policy = Arc::new(policy);
     let aws = crate::aws::configuration(settings.endpoint_calls).await?;
-    let cluster: Arc<dyn KubernetesApi> = Arc::new(KubernetesClient::from_environment().await?);
+    let client = KubernetesClient::from_environment().await?;
     let node = settings.node_name.clone().filter(|node| !node.is_empty());
+    let listener: Arc<dyn Listener> = match settings.events {
+        true => Arc::new(Events::start(Arc::new(client.clone()), node.clone(), settings.event_on_rotation)),
+        false => Arc::new(()),
+    };
+    let cluster: Arc<dyn KubernetesApi> = Arc::new(client);
     // A pod has one session and many secrets.
     let (agent_limit, calls) = (settings.official.agent_limit(), settings.endpoint_calls.div_ceil(2));
     let exchange =
@@ -126,7 +132,7 @@ async fn serve(settings: Settings, log: Arc<Log>, confined: Confined) -> anyhow:
     let share = Share { in_all: settings.cache_bytes, of_a_namespace: settings.cache_namespace_bytes };
     let at_once = CallsAtOnce { of_an_endpoint: settings.endpoint_calls, of_a_mount: settings.mount_calls };
     let refreshes = Refreshes { max_age: settings.max_age, share, pause_after_failure: settings.failed_refresh_pause };
-    let mounter = Arc::new(Mounter::new(provider, identity, writing, settings.limits, refreshes, at_once));
+    let mounter = Arc::new(Mounter::new(provider, identity, writing, settings.limits, refreshes, at_once, listener));
     tokio::spawn(sweep(Arc::downgrade(&mounter), Arc::downgrade(&log)));
     if settings.metrics_port != 0 {
         tokio::spawn(listen(settings.metrics_port, Arc::new(Numbers(mounter.clone())), stop.clone()));

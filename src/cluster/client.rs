@@ -17,6 +17,7 @@ use serde::Deserialize;
 
 use super::{ClusterError, KubernetesApi, ServiceAccount, TokenOwner, connection};
 use crate::sensitive::ServiceAccountToken;
+use crate::telemetry::{Taken, metrics};
 
 /// An API server that is silent for this long is not waited for: a mount has better uses for its time.
 const TIME_OUT: Duration = Duration::from_secs(5);
@@ -30,7 +31,7 @@ const POD_UID: &str = "authentication.kubernetes.io/pod-uid";
 
 #[derive(Clone)]
 pub struct KubernetesClient {
-    client: Client,
+    pub(super) client: Client,
     /// Where our own token is.
     token_file: Option<String>,
 }
@@ -71,11 +72,15 @@ impl KubernetesClient {
         Ok(Self { client: connection::client(config, MAX_BYTES)?, token_file })
     }
 
-    async fn ask<T>(
+    /// Waits for an answer, and counts it as that to a verb and a resource.
+    pub(super) async fn ask<T>(
+        (verb, resource): (&'static str, &'static str),
         what: String,
         answer: impl Future<Output = Result<T, kube::Error>> + Send,
     ) -> Result<T, ClusterError> {
-        match tokio::time::timeout(TIME_OUT, answer).await {
+        let answer = tokio::time::timeout(TIME_OUT, answer).await;
+        metrics().kubernetes_request(verb, resource, taken(&answer));
+        match answer {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(kube::Error::Api(status))) if status.code == 401 => {
                 let problem = "it does not accept this provider's own credentials".into();
@@ -102,18 +107,24 @@ impl KubernetesClient {
         Some(issued.iss)
     }
 
-    async fn get_text(&self, path: &str) -> Result<String, ClusterError> {
+    /// A document that is no object.
+    async fn get_text(&self, document: &'static str, path: &str) -> Result<String, ClusterError> {
         let request = Request::get(path).body(Vec::new()).map_err(kube::Error::HttpError);
         let answer = async { self.client.request_text(request?).await };
-        Self::ask(format!("get {path}"), answer).await
+        Self::ask(("get", document), format!("get {path}"), answer).await
     }
 
-    async fn metadata<K>(&self, api: Api<K>, kind: &str, name: &str) -> Result<PartialObjectMeta<K>, ClusterError>
+    async fn metadata<K>(
+        &self,
+        api: Api<K>,
+        kind: &'static str,
+        name: &str,
+    ) -> Result<PartialObjectMeta<K>, ClusterError>
     where
         K: Clone + serde::de::DeserializeOwned + std::fmt::Debug + kube::Resource<DynamicType = ()>,
     {
         let scope = api.namespace().map(|namespace| format!("{namespace}/")).unwrap_or_default();
-        Self::ask(format!("get {kind} {scope}{name}"), api.get_metadata(name)).await
+        Self::ask(("get", kind), format!("get {kind} {scope}{name}"), api.get_metadata(name)).await
     }
 }
 
@@ -132,12 +143,12 @@ impl KubernetesApi for KubernetesClient {
 
     async fn node_of_pod(&self, namespace: &str, name: &str) -> Result<Option<String>, ClusterError> {
         let api: Api<v1::Pod> = Api::namespaced(self.client.clone(), namespace);
-        let pod = Self::ask(format!("get pods {namespace}/{name}"), api.get(name)).await?;
+        let pod = Self::ask(("get", "pods"), format!("get pods {namespace}/{name}"), api.get(name)).await?;
         Ok(pod.spec.and_then(|spec| spec.node_name))
     }
 
     async fn key_set(&self) -> Result<String, ClusterError> {
-        self.get_text("/openid/v1/jwks").await
+        self.get_text("jwks", "/openid/v1/jwks").await
     }
 
     async fn issuer(&self) -> Result<String, ClusterError> {
@@ -146,7 +157,7 @@ impl KubernetesApi for KubernetesClient {
             issuer: String,
         }
         let path = "/.well-known/openid-configuration";
-        let text = match self.get_text(path).await {
+        let text = match self.get_text("openid-configuration", path).await {
             Ok(text) => text,
             Err(closed @ (ClusterError::Forbidden { .. } | ClusterError::NotFound { .. })) => {
                 return self.issuer_of_own_token().await.ok_or(closed);
@@ -174,7 +185,10 @@ impl KubernetesApi for KubernetesClient {
         };
         let api: Api<TokenReview> = Api::all(self.client.clone());
         let answer = async { api.create(&PostParams::default(), &review).await };
-        let status = Self::ask("create tokenreviews".into(), answer).await?.status.unwrap_or_default();
+        let status = Self::ask(("create", "tokenreviews"), "create tokenreviews".into(), answer)
+            .await?
+            .status
+            .unwrap_or_default();
         // An authenticator that knows nothing of audiences names none, and then nobody has looked at ours.
         let is_for_audience = status.audiences.unwrap_or_default().iter().any(|one| one == audience);
         let Some(user) = status.user.filter(|_| is_for_audience && status.authenticated == Some(true)) else {
@@ -190,6 +204,16 @@ impl KubernetesApi for KubernetesClient {
             user: user.username.unwrap_or_default(),
             uid: user.uid.unwrap_or_default(),
         }))
+    }
+}
+
+/// How an answer is counted.
+fn taken<T, L>(answer: &Result<Result<T, kube::Error>, L>) -> Taken {
+    match answer {
+        Ok(Ok(_)) => Taken::Ok,
+        Ok(Err(kube::Error::Api(status))) => Taken::Status(status.code),
+        Ok(Err(_)) => Taken::NotReached,
+        Err(_) => Taken::TimedOut,
     }
 }
 

@@ -1,13 +1,15 @@
-//! What is asked of the Kubernetes API: six questions, none of them about secrets.
+//! What is asked of the Kubernetes API: six questions, none of them about secrets; and what it is told of pods.
 //!
 //! Not here: what an annotation means (`credentials`), whether a token is genuine (`identity`).
 
 mod authorization;
 mod client;
 mod connection;
+mod events;
 mod trust;
 
 pub use client::KubernetesClient;
+pub use events::{PodEvent, PodEvents};
 
 use std::collections::BTreeMap;
 

@@ -158,6 +158,11 @@ impl Identity {
         Ok(Self { keys, reviews, issuer, proofs: Proofs::default(), node, clock })
     }
 
+    /// How many proofs are kept, and what they take in bytes.
+    pub fn kept(&self) -> (usize, usize) {
+        self.proofs.size()
+    }
+
     /// Proves that `token` was issued for `audience` and for exactly this pod.
     ///
     /// Where the token's key is not known yet, waits for the key set or the API server, until `deadline` at most.

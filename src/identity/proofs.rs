@@ -11,9 +11,12 @@ use super::claims::Claims;
 use super::digest::Digest;
 use super::key_set::VerifyingKey;
 use crate::clock::Instant;
+use crate::telemetry::{Cache, Eviction, metrics};
 
 /// More than the pods of a node have tokens.
 const MOST_PROOFS: usize = 4_096;
+/// What one takes, about.
+const PROOF_BYTES: usize = 1_024;
 /// How long the API server's word for a token counts. It also looks whether the pod still exists, which a key does not.
 const REVIEW_COUNTS_FOR: Duration = Duration::from_secs(5 * 60);
 
@@ -55,12 +58,28 @@ impl Proofs {
     pub fn put(&self, digest: Digest, proof: Proof, now: u64) {
         let mut proofs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if proofs.len() >= MOST_PROOFS {
+            let before = proofs.len();
             proofs.retain(|_, proof| proof.claims.expires_after(now));
+            metrics().evicted(Cache::Tokens, Eviction::Age, before.saturating_sub(proofs.len()));
             // A node does not get here. Making all of them again is dear once, a queue of them is dear always.
             if proofs.len() >= MOST_PROOFS {
+                metrics().evicted(Cache::Tokens, Eviction::Size, proofs.len());
                 proofs.clear();
             }
         }
+        match (proofs.get(&digest).map(|before| &before.voucher), &proof.voucher) {
+            // Two have proved it at the same time.
+            (Some(Voucher::Key(_, before)), Voucher::Key(_, key)) if before.is(key) => {}
+            (Some(Voucher::Key(..)), _) => metrics().evicted(Cache::Tokens, Eviction::Identity, 1),
+            (Some(Voucher::ApiServer(_)), _) => metrics().evicted(Cache::Tokens, Eviction::Age, 1),
+            (None, _) => {}
+        }
         proofs.insert(digest, proof);
+    }
+
+    /// How many there are, and what they take in bytes, about.
+    pub fn size(&self) -> (usize, usize) {
+        let count = self.0.lock().unwrap_or_else(PoisonError::into_inner).len();
+        (count, count.saturating_mul(PROOF_BYTES))
     }
 }

@@ -1,10 +1,13 @@
 //! One mount from end to end: the only place that knows the order of the rooms.
 
 mod answered;
+mod chronicle;
 mod classes;
 mod failing;
+mod news;
 mod request;
 
+pub use news::{Concerned, Listener, News};
 pub use request::{InvalidRequest, MountRequest};
 
 use std::borrow::Cow;
@@ -13,19 +16,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use answered::Answered;
+use chronicle::Chronicle;
 use classes::Classes;
 use failing::{Failing, Remembered};
 
 use crate::clock::{Freshness, Instant, SystemClock};
 use crate::config::Limits;
 use crate::identity::{Identity, IdentityError, Principal};
-use crate::plan::{FileLayout, Files, SecretPlan};
+use crate::plan::{Address, FileLayout, Files, Object, SecretPlan};
 use crate::provider::Provider;
 use crate::reason::{Explained, Explanation, Reason, chain};
-use crate::render::{RenderError, render};
-use crate::secrets::{CallsAtOnce, CredentialSource, Demand, FetchError, Fetcher, Found, Kept, Share, UnfoldError};
+use crate::render::{RenderError, Rendered, render};
+use crate::secrets::{
+    CallsAtOnce, CredentialSource, Demand, FetchError, Fetched, Fetcher, Found, Kept, Said, Share, UnfoldError,
+};
 use crate::spec::SpecError;
-use crate::telemetry::{Cache, MountRecord, Outcome, Stage, VolumesNow, Write, metrics};
+use crate::telemetry::{
+    Cache, Delivered, Delivery, Failure, MountRecord, Operation, Outcome, Reading, Stage, VolumesNow, Write, metrics,
+};
 use crate::volume::{self, TargetPath, VolumeError, Volumes};
 
 /// The pipeline of one cloud.
@@ -40,6 +48,8 @@ pub struct Mounter<P: Provider> {
     classes: Classes<P::Class>,
     answered: Answered,
     failing: Failing,
+    chronicle: Chronicle,
+    listener: Arc<dyn Listener>,
 }
 
 /// What refreshes, not first mounts, are served with.
@@ -74,7 +84,7 @@ pub struct Mounted {
 }
 
 impl<P: Provider> Mounter<P> {
-    /// `at_once` bounds the calls to backends.
+    /// `at_once` bounds the calls to backends; `listener` hears what owners of pods should know.
     pub fn new(
         provider: P,
         identity: Identity,
@@ -82,11 +92,13 @@ impl<P: Provider> Mounter<P> {
         limits: Limits,
         refreshes: Refreshes,
         at_once: CallsAtOnce,
+        listener: Arc<dyn Listener>,
     ) -> Self {
         let Refreshes { max_age, share, pause_after_failure } = refreshes;
         let fetcher = Fetcher::new(provider.backend(), Kept::new(share, max_age), at_once, limits.max_value_bytes);
         let (answered, failing) = (Answered::default(), Failing::new(pause_after_failure));
-        Self { provider, fetcher, identity, writing, limits, max_age, classes: Classes::default(), answered, failing }
+        let (classes, chronicle) = (Classes::default(), Chronicle::default());
+        Self { provider, fetcher, identity, writing, limits, max_age, classes, answered, failing, chronicle, listener }
     }
 
     /// Wipes what is kept and too old to be used. To be called every few seconds.
@@ -96,8 +108,13 @@ impl<P: Provider> Mounter<P> {
 
     /// Counts what is kept and what fails, for whoever looks at numbers now.
     pub async fn observe(&self) {
-        let (entries, bytes) = self.fetcher.kept();
-        metrics().cache_is(Cache::Secrets, entries, bytes);
+        for (cache, (entries, bytes)) in [
+            (Cache::Secrets, self.fetcher.kept()),
+            (Cache::Credentials, self.provider.credentials_kept()),
+            (Cache::Tokens, self.identity.kept()),
+        ] {
+            metrics().cache_is(cache, entries, bytes);
+        }
         let (failing, failing_for) = self.failing.now();
         let (all, bytes) = match &self.writing {
             Writing::Provider(volumes) => {
@@ -116,27 +133,64 @@ impl<P: Provider> Mounter<P> {
     /// The cause, with a final gRPC code. The volume is as it was before, but for what [`VolumeError`] says.
     pub async fn mount(&self, request: MountRequest, deadline: Instant) -> Result<Mounted, MountError> {
         let record = MountRecord::start(&request.pod, &request.class);
+        let target = match TargetPath::parse(&request.target_path, &request.pod.uid) {
+            Ok(target) => target,
+            Err(error) => {
+                let error = MountError::from(error);
+                record.fail(error.failure());
+                return Err(error);
+            }
+        };
+        record.volume(target.volume());
+        if self.answered.contains(&target) {
+            record.is_refresh();
+        }
         let time = Time { deadline, whole: deadline.saturating_duration_since(Instant::now()) };
         // In a box: those around it would each hold room for it, and a node's start has a hundred of them.
-        let run = Box::pin(self.run(request, time, &record));
+        let run = Box::pin(self.run(request, target.clone(), time, &record));
         let result = time.bound(&record, run).await;
         match &result {
-            Ok((_, outcome)) => record.finish(*outcome),
-            Err(MountError::Remembered(error)) => record.fail_again(error.reason()),
-            Err(error) => record.fail(error.reason(), &chain(error)),
+            Ok((_, outcome)) => {
+                if let Some(failed_for) = self.chronicle.recovered(&target) {
+                    self.tell(&record, &target, News::RefreshRecovered);
+                    record.recovered(failed_for);
+                }
+                record.finish(*outcome);
+            }
+            Err(error) => self.note_failure(error, &target, record),
         }
         result.map(|(mounted, _)| mounted)
+    }
+
+    /// A first mount that fails is told by kubelet, and a refresh by us: once, and not with each try.
+    fn note_failure(&self, error: &MountError, target: &TargetPath, record: MountRecord) {
+        let failure = error.failure();
+        if record.operation() == Operation::Mount {
+            return record.fail(failure);
+        }
+        let failed = self.chronicle.failed(target, failure.reason);
+        if failed.is_due {
+            self.tell(&record, target, News::RefreshFailed { reason: failure.reason, error: &failure.error });
+        }
+        match failed.is_new_cause {
+            true => record.fail(failure),
+            false => record.fail_again(failure.reason),
+        }
+    }
+
+    fn tell(&self, record: &MountRecord, target: &TargetPath, news: News<'_>) {
+        let of = Concerned { pod: record.pod(), volume: target.volume(), class: record.class() };
+        self.listener.hear(of, news);
     }
 
     async fn run(
         &self,
         request: MountRequest,
+        target: TargetPath,
         time: Time,
         record: &MountRecord,
     ) -> Result<(Mounted, Outcome), MountError> {
         let since = Instant::now();
-        let target = TargetPath::parse(&request.target_path, &request.pod.uid)?;
-        record.volume(target.volume());
         let (parameters, permission) = (&request.parameters, request.default_permission);
         let read = || self.provider.parse(parameters, permission, &self.limits);
         let class = self.classes.get(parameters, permission, read)?;
@@ -148,7 +202,11 @@ impl<P: Provider> Mounter<P> {
         record.enter(Stage::Credentials);
         let of_provider = |error: P::Error| MountError::Provider(Explanation::of(error));
         let plan = self.provider.plan(&class, &principal).await.map_err(of_provider)?;
+        record.way(places(&plan), self.provider.way(&class));
         record.warnings(&plan.warnings);
+        if !plan.warnings.is_empty() {
+            self.tell(record, &target, News::ClassWarnings(&plan.warnings));
+        }
         let (volume, is_written) = match &self.writing {
             // Looked at before AWS is asked, so that a wrong target costs nothing; closed again while AWS is awaited.
             Writing::Provider(volumes) => {
@@ -170,24 +228,29 @@ impl<P: Provider> Mounter<P> {
         let credentials = credentials.map_err(of_provider)?;
 
         let demand = Demand { since, max_age: is_refresh.then_some(self.max_age), deadline: time.deadline };
-        let asked = Asked { class: &*class, principal: &principal, plan: &plan, credentials: &credentials };
+        let target = &target;
+        let asked = Asked { target, class: &*class, principal: &principal, plan: &plan, credentials: &credentials };
         let files = self.files(asked, demand, record);
         // What is not there must not be waited for. Where the driver writes, only it knows whether the files are.
         let has_files = if volume.is_some() { is_written } else { is_refresh };
         let Content { files, absent } = match has_files {
-            true => self.failing.refresh(&target, request.demands(), time.bound(record, files)).await?,
+            true => self.failing.refresh(target, request.demands(), time.bound(record, files)).await?,
             false => files.await?,
         };
 
         record.enter(Stage::Volume);
         let mut versions: BTreeMap<String, String> =
             files.iter().map(|(path, file)| (path.to_string(), file.version.clone())).collect();
+        let (set, before) = (self.chronicle.set(&files, volume.is_none()), self.chronicle.before(target));
+        let changed = self.chronicle.changed(versions.iter(), before.as_ref());
         for id in absent {
             versions.entry(id).or_insert_with(|| ABSENT.into());
         }
         let Some((volumes, volume)) = volume else {
-            self.answered.note(target);
-            return Ok((Mounted { versions, files: Some(files) }, Outcome::Answered));
+            let is_known = before.is_some_and(|before| before.has_content_of(&set));
+            let outcome = if is_known { Outcome::AnsweredAgain } else { Outcome::Answered };
+            self.delivered(record, target.clone(), set, outcome, &changed);
+            return Ok((Mounted { versions, files: Some(files) }, outcome));
         };
         let written = volumes.replace(volume, files, plan.layout, time.deadline).await;
         let (write, outcome) = match &written {
@@ -197,25 +260,48 @@ impl<P: Provider> Mounter<P> {
         };
         metrics().volume_write(write);
         written?;
-        self.answered.note(target);
+        self.delivered(record, target.clone(), set, outcome, &changed);
         Ok((Mounted { versions, files: None }, outcome))
+    }
+
+    /// A volume has its files, of which `changed` have not been there before, with their versions.
+    fn delivered(
+        &self,
+        record: &MountRecord,
+        target: TargetPath,
+        set: chronicle::Set,
+        outcome: Outcome,
+        changed: &[(String, String)],
+    ) {
+        let is_new = matches!(outcome, Outcome::Changed | Outcome::Answered);
+        if is_new && record.operation() == Operation::Remount && !changed.is_empty() {
+            self.tell(record, &target, News::Rotated(changed));
+        }
+        self.chronicle.delivered(&target, set);
+        self.answered.note(target);
     }
 
     /// Secrets are looked up, fetched and become files.
     async fn files(&self, asked: Asked<'_, P>, demand: Demand, record: &MountRecord) -> Result<Content, MountError> {
-        let Asked { class, principal, plan, credentials } = asked;
-        let (namespace, limits) = (principal.namespace(), &self.limits);
+        let Asked { target, class, principal, plan, credentials } = asked;
+        let reading = Arc::new(Reading::new(record.id(), principal.namespace(), principal.service_account()));
+        record.reads(reading.clone());
+        let (reading, limits) = (&*reading, &self.limits);
         record.enter(Stage::Secrets);
-        let (plan, nothing) = self.fetcher.unfold(credentials, plan, namespace, demand, limits).await?;
+        let (plan, nothing) = self.fetcher.unfold(credentials, plan, reading, demand, limits).await?;
         if let Cow::Owned(plan) = &plan {
             self.provider
                 .check(class, principal, plan)
                 .map_err(|error| MountError::Provider(Explanation::of(error)))?;
         }
-        let found = self.fetcher.fetch(credentials, &plan, namespace, demand).await?;
+        let found = self.fetcher.fetch(credentials, &plan, reading, demand).await?;
         let (mut there, mut absent) = (Vec::new(), Vec::new());
+        let left_out = |object: &Object<P::Address>, why: &str| {
+            record.warnings(&[format!("object {} is optional and left out: {why}", object.position)]);
+            self.tell(record, target, News::ObjectMissing { object: &object.position.to_string(), why });
+        };
         for object in &nothing {
-            record.warnings(&[format!("object {} is optional and left out: there are no such names", object.position)]);
+            left_out(object, "there are no such names");
             absent.extend(object.ids());
         }
         for (object, found) in plan.objects.iter().zip(&found) {
@@ -230,7 +316,7 @@ impl<P: Provider> Mounter<P> {
                 Found::Absent(_) if object.is_previous() => {}
                 Found::Absent(error) => {
                     metrics().object_skipped(error.reason());
-                    record.warnings(&[format!("object {} is optional and left out: {error}", object.position)]);
+                    left_out(object, &error.to_string());
                     absent.extend(object.ids());
                 }
             }
@@ -238,12 +324,49 @@ impl<P: Provider> Mounter<P> {
         record.enter(Stage::Render);
         let rendered = render(&there, absent.is_empty(), &plan.templates, &self.limits, &SystemClock)?;
         record.warnings(&rendered.warnings);
+        let delivery = Delivery::is_wanted().then(|| delivery(&there, &rendered));
+        record.made(plan.objects.len(), rendered.files.len(), delivery);
         Ok(Content { files: rendered.files, absent })
     }
 }
 
+/// Where a plan reads.
+fn places<A: Address>(plan: &SecretPlan<A>) -> String {
+    let mut places: Vec<String> = Vec::new();
+    for address in plan.objects.iter().flat_map(Object::addresses) {
+        let place = address.place().to_string();
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    places.join(",")
+}
+
+/// Which request has read what of it.
+fn delivery<A: Address>(objects: &[(&Object<A>, &Fetched<A>)], rendered: &Rendered) -> Delivery {
+    let mut delivered: Vec<Delivered> = Vec::with_capacity(objects.len());
+    for (_, Fetched { address, value }) in objects {
+        let source = value.source.as_ref();
+        delivered.push(Delivered {
+            object: source.map_or_else(|| address.to_string(), |source| source.object.clone()),
+            version: value.version.clone(),
+            request_id: source.map(|source| source.request_id.clone()).unwrap_or_default(),
+            files: Vec::new(),
+        });
+    }
+    let mut templates = Vec::new();
+    for path in rendered.files.keys() {
+        match rendered.origins.get(path).and_then(|index| delivered.get_mut(*index)) {
+            Some(object) => object.files.push(path.to_string()),
+            None => templates.push(path.to_string()),
+        }
+    }
+    Delivery { objects: delivered, templates }
+}
+
 /// What a pod has asked for, and as whom it is got.
 struct Asked<'a, P: Provider> {
+    target: &'a TargetPath,
     class: &'a P::Class,
     principal: &'a Principal,
     plan: &'a SecretPlan<P::Address>,
@@ -315,6 +438,18 @@ pub enum MountError {
     Remembered(#[from] Remembered),
     #[error("the provider on this node is shutting down; kubelet tries again, and its successor serves")]
     ShuttingDown,
+}
+
+impl MountError {
+    /// As the log says it.
+    fn failure(&self) -> Failure {
+        let said = match self {
+            Self::Fetch(error) | Self::Unfold(UnfoldError::Fetch(error)) => error.said(),
+            _ => None,
+        };
+        let backend = said.map(|Said { code, request_id }| (code.clone(), request_id.clone()));
+        Failure { reason: self.reason(), error: chain(self), backend }
+    }
 }
 
 impl Explained for MountError {

@@ -149,6 +149,14 @@ impl Provider for Aws {
         }
     }
 
+    fn way(&self, class: &Class) -> &'static str {
+        match class.authentication().origin {
+            Origin::Irsa { .. } => "irsa",
+            Origin::PodIdentity(_) => "podIdentity",
+            Origin::NodePublishSecret => "nodePublishSecret",
+        }
+    }
+
     async fn plan(&self, class: &Class, principal: &Principal) -> Result<SecretPlan<Stored>, PlanError> {
         let region = match class.region() {
             Some(region) => region.clone(),
@@ -172,6 +180,10 @@ impl Provider for Aws {
         deadline: Instant,
     ) -> Result<AwsCredentials, PlanError> {
         Ok(self.exchange.source(principal, class.authentication(), secrets, freshness, deadline)?)
+    }
+
+    fn credentials_kept(&self) -> (usize, usize) {
+        self.exchange.sessions_kept()
     }
 
     fn backend(&self) -> Arc<AwsBackend> {

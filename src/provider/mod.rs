@@ -45,6 +45,9 @@ pub trait Provider: Send + Sync + 'static {
     /// The audiences that the token a class needs may be for, the best first.
     fn audiences(&self, class: &Self::Class) -> &[String];
 
+    /// The way to credentials that a class names, in a word for logs.
+    fn way(&self, class: &Self::Class) -> &'static str;
+
     /// Settles what a class leaves open, for a pod that is proved, and refuses what the operator does not allow it.
     async fn plan(&self, class: &Self::Class, principal: &Principal) -> Result<SecretPlan<Self::Address>, Self::Error>;
 
@@ -70,6 +73,9 @@ pub trait Provider: Send + Sync + 'static {
         freshness: Freshness,
         deadline: Instant,
     ) -> Result<Self::Credentials, Self::Error>;
+
+    /// How many credentials are kept, and what they take in bytes.
+    fn credentials_kept(&self) -> (usize, usize);
 
     fn backend(&self) -> Arc<Self::Backend>;
 }

@@ -1,6 +1,6 @@
 //! Files come together, and are held against each other where only the values name them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::RenderError;
 use super::evaluate::Budget;
@@ -13,8 +13,10 @@ use crate::plan::{File, Files, RelativePath, Template, parent_and_child};
 pub struct Assembly<'a> {
     limits: &'a Limits,
     files: Files,
-    /// Where each file comes from. `None` where the plan names all files: then whoever read the class has compared them.
-    origins: Option<HashMap<RelativePath, Origin>>,
+    /// Where each file comes from.
+    origins: BTreeMap<RelativePath, Origin>,
+    /// Whether values name some of the files. Where the plan names all, whoever read the class has compared them.
+    has_expansion: bool,
     /// Those that are not written themselves.
     for_templates: BTreeSet<RelativePath>,
     warnings: Vec<String>,
@@ -23,6 +25,8 @@ pub struct Assembly<'a> {
 /// Where a file comes from.
 #[derive(Debug, Clone, Copy)]
 pub struct Origin {
+    /// Which of the objects that are there it is.
+    pub index: usize,
     /// Place of its object in the class.
     pub position: usize,
     /// Whether a value names it, and not the plan.
@@ -37,7 +41,8 @@ impl<'a> Assembly<'a> {
         Self {
             limits,
             files: Files::new(),
-            origins: has_expansion.then(HashMap::new),
+            origins: BTreeMap::new(),
+            has_expansion,
             for_templates: BTreeSet::new(),
             warnings: Vec::new(),
         }
@@ -45,8 +50,8 @@ impl<'a> Assembly<'a> {
 
     /// Puts a file in the place of an earlier one of the same path, which within an object is meant.
     pub fn add(&mut self, origin: Origin, path: RelativePath, file: File) {
-        if let Some(origins) = &mut self.origins
-            && let Some(earlier) = origins.insert(path.clone(), origin)
+        if let Some(earlier) = self.origins.insert(path.clone(), origin)
+            && self.has_expansion
             && earlier.position != origin.position
             && (earlier.is_expanded || origin.is_expanded)
         {
@@ -67,7 +72,7 @@ impl<'a> Assembly<'a> {
     /// What a template cannot be filled for, what all files are too many or too large for, and a file that another one would
     /// need as its directory.
     pub fn finish(self, templates: &[Template], is_whole: bool, budget: &mut Budget) -> Result<Rendered, RenderError> {
-        let Self { limits, mut files, origins, for_templates, warnings } = self;
+        let Self { limits, mut files, origins, has_expansion, for_templates, warnings } = self;
         // Not only when all are there: each could be as large as a file may be.
         let mut left = limits.max_mount_bytes;
         let mut filled = Vec::new();
@@ -82,7 +87,7 @@ impl<'a> Assembly<'a> {
                 return Err(RenderError::TemplateReplaces { path: cut(template.path.as_str()) });
             }
         }
-        if origins.is_some() {
+        if has_expansion {
             let (count, limit) = (files.len(), limits.max_files);
             if count > limit {
                 return Err(RenderError::TooManyFiles { count, limit });
@@ -96,6 +101,8 @@ impl<'a> Assembly<'a> {
         if size > limit {
             return Err(RenderError::TooLarge { size, limit });
         }
-        Ok(Rendered { files, warnings })
+        let origins = origins.into_iter().filter(|(path, _)| !for_templates.contains(path));
+        let origins = origins.map(|(path, origin)| (path, origin.index)).collect();
+        Ok(Rendered { files, origins, warnings })
     }
 }

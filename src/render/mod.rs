@@ -17,8 +17,8 @@ mod verify;
 
 pub use error::RenderError;
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 
 use assembly::{Assembly, Origin};
 use decode::decode;
@@ -31,7 +31,9 @@ use verify::Checks;
 
 use crate::clock::WallClock;
 use crate::config::Limits;
-use crate::plan::{Address, Content, Decoding, File, Files, JmesPath, Object, PemPart, PemText, PlannedFile, Template};
+use crate::plan::{
+    Address, Content, Decoding, File, Files, JmesPath, Object, PemPart, PemText, PlannedFile, RelativePath, Template,
+};
 use crate::secrets::{Fetched, SecretValue};
 use crate::sensitive::SecretBytes;
 
@@ -45,6 +47,8 @@ const KEYS_COMPARED: usize = 1_000;
 #[derive(Debug)]
 pub struct Rendered {
     pub files: Files,
+    /// Which of the objects a file is of, counted from 0. Those of templates are of none.
+    pub origins: BTreeMap<RelativePath, usize>,
     /// What its author should know of files whose names only the values told.
     pub warnings: Vec<String>,
 }
@@ -68,7 +72,7 @@ pub fn render<A: Address>(
     let mut budget = Budget::of_a_mount();
     let mut keys_left = limits.max_expanded_keys;
     let mut checks = Checks::of_a_mount(clock, limits);
-    for (object, Fetched { address, value }) in objects {
+    for (index, (object, Fetched { address, value })) in objects.iter().enumerate() {
         let of = Of { address, position: object.position };
         checks.verify(&object.verification, value, of, &mut documents, &mut budget)?;
         let mut bundle = None;
@@ -79,7 +83,7 @@ pub fn render<A: Address>(
                 let content = decoded(content, expansion.decoding, path.as_str(), of)?;
                 let version = value.version.clone();
                 let file = File { permission: expansion.permission, owner: expansion.owner, content, version };
-                assembly.add(origin(object, true), path, file);
+                assembly.add(origin(object, index, true), path, file);
             }
         }
         for planned in &object.files {
@@ -105,15 +109,15 @@ pub fn render<A: Address>(
             };
             let content = decoded(content, planned.decoding, path.as_str(), of)?;
             let file = File { permission: *permission, owner: *owner, content, version: value.version.clone() };
-            assembly.add(origin(object, false), path.clone(), file);
+            assembly.add(origin(object, index, false), path.clone(), file);
         }
     }
     assembly.finish(templates, is_whole, &mut budget)
 }
 
-fn origin<A>(object: &Object<A>, is_expanded: bool) -> Origin {
+fn origin<A>(object: &Object<A>, index: usize, is_expanded: bool) -> Origin {
     let is_expanded = is_expanded || object.is_unfolded;
-    Origin { position: object.position, is_expanded, is_for_templates: object.is_for_templates }
+    Origin { index, position: object.position, is_expanded, is_for_templates: object.is_for_templates }
 }
 
 /// The JSON of each value, parsed when it is first needed, which errors name.

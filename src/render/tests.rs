@@ -47,7 +47,7 @@ fn pick_all(secret: &str, expressions: &[&str], max: usize) -> Result<Vec<String
     };
     let files = expressions.iter().enumerate().map(file).collect();
     let object = Object { files, ..Object::at(Name("shop/db"), 1) };
-    let value = SecretValue { content: SecretBytes::from(secret.to_owned()), version: "v1".into() };
+    let value = SecretValue { content: SecretBytes::from(secret.to_owned()), version: "v1".into(), source: None };
     let limits = Limits { max_value_bytes: max, max_mount_bytes: max, ..Limits::DEFAULT };
     let rendered = render(
         &[(&object, &Fetched { address: Name("shop/db"), value: value.into() })],
@@ -167,7 +167,11 @@ fn expand_all(secrets: &[&str], expansion: &Expansion, limits: &Limits) -> Resul
         ..Object::at(Name(["", "shop/a", "shop/b"][position]), position)
     };
     let objects: Vec<_> = (1..=secrets.len()).map(object).collect();
-    let value = |secret: &&str| SecretValue { content: SecretBytes::from((*secret).to_owned()), version: "v1".into() };
+    let value = |secret: &&str| SecretValue {
+        content: SecretBytes::from((*secret).to_owned()),
+        version: "v1".into(),
+        source: None,
+    };
     let values = objects.iter().map(|object| object.address.clone()).zip(secrets.iter().map(value));
     let values: Vec<_> = values.map(|(address, value)| Fetched { address, value: value.into() }).collect();
     render(&objects.iter().zip(&values).collect::<Vec<_>>(), true, &[], limits, &SystemClock)
@@ -234,7 +238,7 @@ fn a_certificate_that_ends_is_kept_out_from_the_next_second_on() {
         verification: Verification { not_expired: true, ..Verification::default() },
         ..Object::at(Name("shop/tls"), 1)
     };
-    let value = SecretValue { content: certificate.into(), version: "v".into() };
+    let value = SecretValue { content: certificate.into(), version: "v".into(), source: None };
     let fetched = Fetched { address: Name("shop/tls"), value: value.into() };
     let clock = ManualClock::at(params.not_after.into());
     let verify = || render(&[(&object, &fetched)], true, &[], &Limits::DEFAULT, &clock).map(|rendered| rendered.files);
@@ -255,7 +259,11 @@ fn a14_templates_together_stay_within_a_mount() {
         files: vec![],
     };
     let object = Object { expansion: Some(everything()), is_for_templates: true, ..Object::at(Name("shop/a"), 1) };
-    let value = SecretValue { content: format!(r#"{{"a": "{}"}}"#, "x".repeat(1_000)).into(), version: "v".into() };
+    let value = SecretValue {
+        content: format!(r#"{{"a": "{}"}}"#, "x".repeat(1_000)).into(),
+        version: "v".into(),
+        source: None,
+    };
     let fetched = Fetched { address: Name("shop/a"), value: value.into() };
     let fill = |count, max_mount_bytes| {
         let templates: Vec<_> = (0..count).map(template).collect();
@@ -274,8 +282,11 @@ fn a12_what_the_expressions_of_a_mount_look_through_is_limited() {
             ..Object::at(Name(["", "shop/a", "shop/b"][position]), position)
         };
         let objects: Vec<_> = (1..=sizes.len()).map(object).collect();
-        let value =
-            |size: &usize| SecretValue { content: format!("{}b", "a".repeat(size - 1)).into(), version: "v".into() };
+        let value = |size: &usize| SecretValue {
+            content: format!("{}b", "a".repeat(size - 1)).into(),
+            version: "v".into(),
+            source: None,
+        };
         let values = objects.iter().zip(sizes.iter().map(value));
         let values: Vec<_> =
             values.map(|(object, value)| Fetched { address: object.address.clone(), value: value.into() }).collect();

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 
-use super::{CredentialSource, FetchError, SecretBackend, SecretValue};
+use super::{CredentialSource, FetchError, Said, SecretBackend, SecretValue, Source};
 use crate::clock::Instant;
+use crate::plan::Address;
 use crate::reason::{Explained, Explanation, Reason};
+use crate::telemetry::{Answered, Reading};
 use crate::turns::Turns;
 
 /// How many calls may be under way at the same time.
@@ -41,17 +43,22 @@ impl<B: SecretBackend> Endpoints<B> {
         self.backend.members(list, value)
     }
 
-    /// Makes a call when it is the namespace's turn.
+    /// Makes a call when it is the namespace's turn, and writes down what is answered.
     async fn call(
         &self,
-        namespace: &Arc<str>,
+        reading: &Reading,
         credentials: &B::Credentials,
         call: &[B::Address],
     ) -> Vec<Option<Result<SecretValue, FetchError>>> {
         let Some((endpoint, fewer)) = self.backend.endpoint(credentials, call) else { return Vec::new() };
         let most = self.at_once.of_an_endpoint;
-        let turn = self.turns.take(endpoint, fewer.map_or(most, |fewer| fewer.min(most)), namespace).await;
+        let turn = self.turns.take(endpoint, fewer.map_or(most, |fewer| fewer.min(most)), reading.namespace()).await;
+        let role = self.backend.role(credentials);
+        reading.call(role);
         let answers = self.backend.read(credentials, call).await;
+        for (address, answer) in call.iter().zip(&answers) {
+            note(reading, role, address, answer.as_ref());
+        }
         tokio::spawn(async move {
             // A moment for the connection to come back to its pool: whose turn is next would not find it there and open another.
             for _ in 0..3 {
@@ -68,17 +75,17 @@ pub struct Access<'a, S: CredentialSource, B: SecretBackend> {
     source: &'a S,
     place: S::Place,
     endpoints: &'a Endpoints<B>,
-    namespace: Arc<str>,
+    reading: &'a Reading,
     permits: Semaphore,
     reader: Once<Arc<S::Reader>>,
     credentials: Once<S::Credentials>,
 }
 
 impl<'a, S: CredentialSource, B: SecretBackend<Credentials = S::Credentials>> Access<'a, S, B> {
-    /// The calls count as `namespace`'s.
-    pub fn new(source: &'a S, place: S::Place, endpoints: &'a Endpoints<B>, namespace: Arc<str>) -> Self {
+    /// The calls are those of `reading`.
+    pub fn new(source: &'a S, place: S::Place, endpoints: &'a Endpoints<B>, reading: &'a Reading) -> Self {
         let permits = Semaphore::new(endpoints.at_once.of_a_mount);
-        Self { source, place, endpoints, namespace, permits, reader: Once::default(), credentials: Once::default() }
+        Self { source, place, endpoints, reading, permits, reader: Once::default(), credentials: Once::default() }
     }
 
     /// As whom it reads, for a try that began at a time.
@@ -127,7 +134,23 @@ impl<'a, S: CredentialSource, B: SecretBackend<Credentials = S::Credentials>> Ac
         call: &[B::Address],
     ) -> Vec<Option<Result<SecretValue, FetchError>>> {
         let _permit = self.permits.acquire().await;
-        self.endpoints.call(&self.namespace, credentials, call).await
+        self.endpoints.call(self.reading, credentials, call).await
+    }
+}
+
+/// Only what the backend has answered is told: not what it was never asked, nor what nobody has heard.
+fn note<A: Address>(reading: &Reading, role: &str, address: &A, answer: Option<&Result<SecretValue, FetchError>>) {
+    match answer {
+        Some(Ok(SecretValue { version, source: Some(Source { object, request_id }), .. })) => {
+            reading.read(role, Answered { object, version: Some(version), code: "ok", request_id });
+        }
+        Some(Err(error)) => {
+            if let Some(Said { code, request_id }) = error.said() {
+                let object = &address.to_string();
+                reading.read(role, Answered { object, version: None, code, request_id });
+            }
+        }
+        Some(Ok(_)) | None => {}
     }
 }
 

@@ -66,7 +66,7 @@ mod tests {
     async fn says(what: Says, place: &'static str) -> Result<&'static str, FetchError> {
         // On a paused clock: what is waited for comes at its time, and none passes.
         let after = |milliseconds| tokio::time::sleep(Duration::from_millis(milliseconds));
-        let failed = |reason, verdict| Err(FetchError::Backend { reason, message: place.into(), verdict });
+        let failed = |reason, verdict| Err(FetchError::Backend { reason, message: place.into(), verdict, said: None });
         match what {
             Says::Value(milliseconds) => after(milliseconds).await,
             Says::NotThere(milliseconds) => {
@@ -127,6 +127,7 @@ mod tests {
                 reason: Reason::AwsUnavailable,
                 message: message.into(),
                 verdict: Verdict::Open,
+                said: None,
             }))
         };
         let text =

@@ -15,7 +15,7 @@ use super::{CredentialSource, Demand, FetchError, SecretBackend, SecretValue};
 use crate::clock::Instant;
 use crate::plan::{Address, Object, SecretPlan};
 use crate::random;
-use crate::telemetry::{Cache, Got, metrics};
+use crate::telemetry::{Cache, Got, Reading, metrics};
 
 /// How long a first mount waits before it tries again what has failed for a cause that may pass, and how long at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -69,7 +69,7 @@ impl<B: SecretBackend, R: Eq + Hash + Send + Sync> Fetcher<B, R> {
     /// Credentials are asked for once for each place, when a call needs them; then all calls run at the same time, so a mount
     /// waits for two answers, however many secrets it has. What fails for a cause that may pass is tried again: for a refresh
     /// and where there is a standby a few times at once, and for a first mount until it ends. The answer has one entry for each
-    /// object, in their order. What is asked and kept counts as `namespace`'s.
+    /// object, in their order. What is asked and kept is `reading`'s.
     ///
     /// # Errors
     /// The first error; what else is under way is then given up.
@@ -77,13 +77,13 @@ impl<B: SecretBackend, R: Eq + Hash + Send + Sync> Fetcher<B, R> {
         &self,
         source: &S,
         plan: &SecretPlan<B::Address>,
-        namespace: &str,
+        reading: &Reading,
         demand: Demand,
     ) -> Result<Vec<Found<B::Address>>, FetchError>
     where
         S: CredentialSource<Place = <B::Address as Address>::Place, Credentials = B::Credentials, Reader = R>,
     {
-        let reads = self.reads(source, plan, namespace, demand);
+        let reads = self.reads(source, plan, reading, demand);
         let objects: FuturesUnordered<_> = plan
             .objects
             .iter()
@@ -111,13 +111,12 @@ impl<B: SecretBackend, R: Eq + Hash + Send + Sync> Fetcher<B, R> {
         &'a self,
         source: &'a S,
         plan: &SecretPlan<B::Address>,
-        namespace: &str,
+        reading: &'a Reading,
         demand: Demand,
     ) -> HashMap<B::Address, Read<'a>>
     where
         S: CredentialSource<Place = <B::Address as Address>::Place, Credentials = B::Credentials, Reader = R>,
     {
-        let namespace: Arc<str> = namespace.into();
         let mut by_place: HashMap<_, HashMap<_, Vec<B::Address>>> = HashMap::new();
         let mut intervals = intervals(plan);
         // In the order of the plan, so that all mounts of a class make the same calls.
@@ -130,14 +129,15 @@ impl<B: SecretBackend, R: Eq + Hash + Send + Sync> Fetcher<B, R> {
         let with_standby: HashSet<&B::Address> = with_standby.flat_map(Object::addresses).collect();
         let mut reads = HashMap::new();
         for (place, by_interval) in by_place {
-            let access = Arc::new(Access::new(source, place, &self.endpoints, namespace.clone()));
+            let access = Arc::new(Access::new(source, place, &self.endpoints, reading));
             // What is asked for again at other times comes with other calls.
             for (interval, addresses) in by_interval {
                 let demand = Demand { max_age: demand.max_age.map(|max_age| interval.unwrap_or(max_age)), ..demand };
                 for call in self.endpoints.calls(addresses) {
                     let is_patient =
                         demand.max_age.is_none() && !call.iter().any(|address| with_standby.contains(address));
-                    let asking = Asking { call: call.into(), namespace: namespace.clone(), interval };
+                    let namespace = reading.namespace().clone();
+                    let asking = Asking { call: call.into(), namespace, interval };
                     let addresses = asking.call.clone();
                     let run = self.answers(access.clone(), asking, demand, is_patient).boxed().shared();
                     let read =
@@ -389,6 +389,10 @@ mod tests {
             addresses.chunks(3).map(<[At]>::to_vec).collect()
         }
 
+        fn role<'a>(&self, _: &'a String) -> &'a str {
+            "role"
+        }
+
         fn endpoint(&self, _: &String, call: &[At]) -> Option<(&'static str, Option<usize>)> {
             Some((call.first()?.0, None))
         }
@@ -403,13 +407,18 @@ mod tests {
             if call.iter().any(|address| address.0 == "silent") {
                 std::future::pending::<()>().await;
             }
-            let failed = |reason, verdict| Err(FetchError::Backend { reason, message: "not there".into(), verdict });
+            let failed =
+                |reason, verdict| Err(FetchError::Backend { reason, message: "not there".into(), verdict, said: None });
             let answer = |address: &At| match address.1 {
                 "missing" => Some(failed(Reason::SecretNotFound, Verdict::Final)),
                 "failing" => Some(failed(Reason::AwsUnavailable, Verdict::Open)),
                 name if self.fails(name) => Some(failed(Reason::AwsThrottled, Verdict::Open)),
                 name if name.starts_with("shy") && call.len() > 1 => None,
-                name => Some(Ok(SecretValue { content: SecretBytes::from(name.to_owned()), version: "1".into() })),
+                name => Some(Ok(SecretValue {
+                    content: SecretBytes::from(name.to_owned()),
+                    version: "1".into(),
+                    source: None,
+                })),
             };
             call.iter().map(answer).collect()
         }
@@ -459,8 +468,12 @@ mod tests {
     ) -> Result<Vec<Fetched<At>>, FetchError> {
         let share = Share { in_all: 1 << 20, of_a_namespace: 1 << 20 };
         let fetcher = Fetcher::new(backend.clone(), Kept::new(share, Duration::ZERO), AT_ONCE, max_bytes);
-        let found = fetcher.fetch(source, plan, "shop", demand(None)).await?;
+        let found = fetcher.fetch(source, plan, &reading(), demand(None)).await?;
         Ok(found.into_iter().map(value).collect())
+    }
+
+    fn reading() -> Reading {
+        Reading::new("mount", "shop", "web")
     }
 
     #[track_caller]
@@ -531,7 +544,7 @@ mod tests {
             plan.objects[0].is_optional = true;
             let share = Share { in_all: 1 << 20, of_a_namespace: 1 << 20 };
             let fetcher = Fetcher::new(backend, Kept::new(share, Duration::ZERO), AT_ONCE, 100);
-            let found = fetcher.fetch(&source, &plan, "shop", demand(Some(MINUTE))).await?;
+            let found = fetcher.fetch(&source, &plan, &reading(), demand(Some(MINUTE))).await?;
             Ok::<_, FetchError>(matches!(found[..], [Found::Absent(_), Found::Value(_)]))
         };
         assert!(fetch_optional(At("here", "missing"), None).await.expect("left out"));
@@ -593,7 +606,7 @@ mod tests {
             let source = FakeSource(Mutex::default(), reader);
             let demand = demand(is_refresh.then_some(MINUTE));
             let addresses: Vec<_> = names.iter().map(|name| (At("here", name), None)).collect();
-            let result = self.fetcher.fetch(&source, &plan(&addresses), "shop", demand).await;
+            let result = self.fetcher.fetch(&source, &plan(&addresses), &reading(), demand).await;
             let asked = source.0.lock().expect("unpoisoned").len();
             (result.map(|values| values.len()).map_err(|error| error.reason()), asked)
         }
@@ -657,7 +670,7 @@ mod tests {
         let refresh = async |is_refresh: bool| {
             let source = FakeSource::default();
             let demand = demand(is_refresh.then_some(MINUTE));
-            world.fetcher.fetch(&source, &plan, "shop", demand).await.expect("read");
+            world.fetcher.fetch(&source, &plan, &reading(), demand).await.expect("read");
             let mut calls: Vec<_> = std::mem::take(&mut *world.backend.0.lock().expect("unpoisoned"));
             calls.sort_by_key(|(_, call)| call[0].1);
             calls.iter().map(|(_, call)| call[0].1).collect::<String>()

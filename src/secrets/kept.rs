@@ -16,6 +16,7 @@ use crate::clock::Instant;
 use crate::flights::{Flights, Place};
 use crate::plan::Address;
 use crate::reason::Explained as _;
+use crate::telemetry::{Cache, Eviction, metrics};
 
 /// What an entry takes beside its value, about.
 const ENTRY_BYTES: usize = 512;
@@ -134,7 +135,11 @@ impl<R: Eq + Hash, A: Address> Kept<R, A> {
                 Ok(value) => Some((value.clone(), asked)),
                 // It says nothing of the secret, and what was read before still holds for those who may have it so old.
                 Err(error) if error.reason().may_pass() => before.and_then(|entry| entry.value),
-                Err(_) => None,
+                Err(_) => {
+                    let is_lost = before.is_some_and(|entry| entry.value.is_some());
+                    metrics().evicted(Cache::Secrets, Eviction::Identity, usize::from(is_lost));
+                    None
+                }
             };
             let bytes = ENTRY_BYTES + value.as_ref().map_or(0, |(value, _)| value.content.len());
             let error = answer.err().map(|error| (error, asked));
@@ -148,11 +153,14 @@ impl<R: Eq + Hash, A: Address> Kept<R, A> {
     /// Drops what nobody takes any more.
     pub fn sweep(&self) {
         self.calls.sweep(|()| false);
+        let mut old = 0;
         self.table().retain(|address, entry| {
             entry.error.take_if(|(_, asked)| asked.elapsed() > LEAST_LIFE);
-            entry.value.take_if(|(_, asked)| !address.is_pinned() && asked.elapsed() > entry.life);
+            let is_old = |(_, asked): &mut (_, Instant)| !address.is_pinned() && asked.elapsed() > entry.life;
+            old += usize::from(entry.value.take_if(is_old).is_some());
             entry.asked().is_some()
         });
+        metrics().evicted(Cache::Secrets, Eviction::Age, old);
     }
 
     fn table(&self) -> MutexGuard<'_, Table<R, A>> {
@@ -222,12 +230,15 @@ impl<R: Eq + Hash, A: Address> Table<R, A> {
         let mut among: Vec<_> =
             among.map(|(reader, (address, entry))| (entry.asked(), reader.clone(), address.clone())).collect();
         among.sort_unstable_by_key(|(asked, ..)| *asked);
+        let mut gone = 0;
         for (_, reader, address) in among {
             if used <= room / 4 * 3 {
                 break;
             }
             used -= self.take(&reader, &address).map_or(0, |entry| entry.bytes);
+            gone += 1;
         }
+        metrics().evicted(Cache::Secrets, Eviction::Size, gone);
     }
 }
 
@@ -319,10 +330,11 @@ mod tests {
                                 Ok(size) => Ok(Arc::new(SecretValue {
                                     content: vec![reader; size.into()].into(),
                                     version: format!("{reader} {}", (asked - start).as_millis()),
+                                    source: None,
                                 })),
                                 Err(is_final) => {
                                     let reason = if is_final { Reason::SecretAccessDenied } else { Reason::AwsUnavailable };
-                                    Err(FetchError::Backend { reason, message: reader.to_string(), verdict: Verdict::Open })
+                                    Err(FetchError::Backend { reason, message: reader.to_string(), verdict: Verdict::Open, said: None })
                                 }
                             };
                             let namespace = if reader == 0 { "bank" } else { "shop" };

@@ -67,6 +67,9 @@ pub trait SecretBackend: Send + Sync {
     /// Puts addresses of one place, all of them different, into the calls that read them. Each comes into exactly one.
     fn calls(&self, addresses: Vec<Self::Address>) -> Vec<Vec<Self::Address>>;
 
+    /// As whom calls are made with credentials, in a word for logs.
+    fn role<'a>(&self, credentials: &'a Self::Credentials) -> &'a str;
+
     /// Where a call goes, and how many that takes at the same time where it is fewer than usual. `None` for a call of nothing.
     fn endpoint(
         &self,
@@ -96,6 +99,23 @@ pub struct SecretValue {
     pub content: SecretBytes,
     /// The backend's name for this version of the secret.
     pub version: String,
+    /// Where it comes from. `None` of what stands for no value.
+    pub source: Option<Source>,
+}
+
+/// What a value was, and the request that has read it, as the backend calls them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    pub object: String,
+    pub request_id: String,
+}
+
+/// That a backend has answered, and with what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// Its word for why there is no value.
+    pub code: String,
+    pub request_id: String,
 }
 
 /// Why a value could not be read.
@@ -106,7 +126,7 @@ pub enum FetchError {
     Credentials(Explanation),
     /// What the backend said: the sentence names the address, the role and the likely fix.
     #[error("{message}")]
-    Backend { reason: Reason, message: String, verdict: Verdict },
+    Backend { reason: Reason, message: String, verdict: Verdict, said: Option<Said> },
     #[error("{address} has {size} bytes; {limit} is the limit. Store less in it, or raise --max-value-bytes")]
     TooLarge { address: String, size: usize, limit: usize },
     #[error("{}; and instead of it {}", chain(&**primary), chain(&**standby))]
@@ -148,6 +168,16 @@ impl FetchError {
             reason: Reason::Internal,
             message: "an address was left out of the calls".into(),
             verdict: Verdict::Final,
+            said: None,
+        }
+    }
+
+    /// What the backend said, where it has answered.
+    pub fn said(&self) -> Option<&Said> {
+        match self {
+            Self::Backend { said, .. } => said.as_ref(),
+            Self::Both { primary, standby } => primary.said().or_else(|| standby.said()),
+            Self::Credentials(_) | Self::TooLarge { .. } => None,
         }
     }
 

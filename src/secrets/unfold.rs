@@ -8,6 +8,7 @@ use super::{CredentialSource, Demand, FetchError, Fetched, Fetcher, Found, Secre
 use crate::config::Limits;
 use crate::plan::{Address, InvalidPath, Members, Object, PlannedFile, Searcher, SecretPlan, Selection, Unfolding};
 use crate::reason::{Explained, Reason};
+use crate::telemetry::Reading;
 
 /// Most bytes that the regular expressions of one mount look through: with the largest ones that takes half a second.
 const SEARCHED: usize = 256 * 1024;
@@ -67,7 +68,7 @@ impl<B: SecretBackend, R: Eq + Hash + Send + Sync> Fetcher<B, R> {
         &self,
         source: &S,
         plan: &'p SecretPlan<B::Address>,
-        namespace: &str,
+        reading: &Reading,
         demand: Demand,
         limits: &Limits,
     ) -> Result<(Cow<'p, SecretPlan<B::Address>>, Vec<Object<B::Address>>), UnfoldError>
@@ -79,7 +80,7 @@ impl<B: SecretBackend, R: Eq + Hash + Send + Sync> Fetcher<B, R> {
             return Ok((Cow::Borrowed(plan), Vec::new()));
         }
         let of_lists = SecretPlan { objects: lists, templates: Vec::new(), layout: plan.layout, warnings: Vec::new() };
-        let found = self.fetch(source, &of_lists, namespace, demand).await?;
+        let found = self.fetch(source, &of_lists, reading, demand).await?;
         let mut found = found.into_iter();
         let mut allowed = Allowed { searches: Searches { left: SEARCHED }, matches: limits.max_find_matches };
         let (mut objects, mut nothing) = (Vec::new(), Vec::new());

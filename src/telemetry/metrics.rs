@@ -35,6 +35,17 @@ const CODES: [Code; 8] = [
     Code::Cancelled,
 ];
 
+/// What the API server is asked, as verb and resource.
+const QUESTIONS: [(&str, &str); 7] = [
+    ("get", "serviceaccounts"),
+    ("get", "nodes"),
+    ("get", "pods"),
+    ("get", "jwks"),
+    ("get", "openid-configuration"),
+    ("create", "tokenreviews"),
+    ("create", "events"),
+];
+
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 type Counters<const N: usize> = Family<Labels<N>, Counter>;
 type Gauges<const N: usize> = Family<Labels<N>, Gauge>;
@@ -51,9 +62,11 @@ pub struct Metrics {
     stage_duration: Histograms<1>,
     backend_requests: Counters<3>,
     backend_duration: Histograms<2>,
+    backend_retries: Counters<2>,
     cache_requests: Counters<2>,
     cache_entries: Gauges<1>,
     cache_size: Gauges<1>,
+    cache_evictions: Counters<2>,
     tokens: Counters<1>,
     key_set_read: Seconds,
     volumes: Gauges<1>,
@@ -61,6 +74,8 @@ pub struct Metrics {
     volume_writes: Counters<1>,
     volume_written: Gauge,
     objects_skipped: Counters<1>,
+    kubernetes_requests: Counters<3>,
+    events: Counters<2>,
     sockets: Gauge,
     socket_restores: Counter,
     panics: Counter,
@@ -99,6 +114,37 @@ pub enum Got {
     Joined,
     /// It was there, and is not good any more.
     Expired,
+}
+
+/// Why something is not kept any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Eviction {
+    /// There was no room for all.
+    Size,
+    /// It had become too old.
+    Age,
+    /// Whoever it was kept for may not have it any more.
+    Identity,
+}
+
+/// How the API server took a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    Ok,
+    /// It answered with an error of this HTTP status.
+    Status(u16),
+    TimedOut,
+    NotReached,
+}
+
+/// What became of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    Created,
+    Forbidden,
+    Failed,
+    /// Too many were waiting.
+    Dropped,
 }
 
 /// What a mount did to a volume.
@@ -168,6 +214,64 @@ impl Got {
     }
 }
 
+impl Eviction {
+    const ALL: [Self; 3] = [Self::Size, Self::Age, Self::Identity];
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Size => "size",
+            Self::Age => "age",
+            Self::Identity => "identity",
+        }
+    }
+}
+
+impl Taken {
+    /// Of the statuses, those that API servers answer with.
+    const ALL: [Self; 11] = [
+        Self::Ok,
+        Self::Status(401),
+        Self::Status(403),
+        Self::Status(404),
+        Self::Status(409),
+        Self::Status(429),
+        Self::Status(500),
+        Self::Status(503),
+        Self::Status(0),
+        Self::TimedOut,
+        Self::NotReached,
+    ];
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Status(401) => "401",
+            Self::Status(403) => "403",
+            Self::Status(404) => "404",
+            Self::Status(409) => "409",
+            Self::Status(429) => "429",
+            Self::Status(500) => "500",
+            Self::Status(503) => "503",
+            Self::Status(_) => "other",
+            Self::TimedOut => "timeout",
+            Self::NotReached => "connect",
+        }
+    }
+}
+
+impl Sent {
+    const ALL: [Self; 4] = [Self::Created, Self::Forbidden, Self::Failed, Self::Dropped];
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Forbidden => "forbidden",
+            Self::Failed => "failed",
+            Self::Dropped => "dropped",
+        }
+    }
+}
+
 impl Write {
     const ALL: [Self; 3] = [Self::Changed, Self::Unchanged, Self::Failed];
 
@@ -194,9 +298,11 @@ impl Metrics {
             stage_duration: Family::new_with_constructor(histogram),
             backend_requests: Family::default(),
             backend_duration: Family::new_with_constructor(histogram),
+            backend_retries: Family::default(),
             cache_requests: Family::default(),
             cache_entries: Family::default(),
             cache_size: Family::default(),
+            cache_evictions: Family::default(),
             tokens: Family::default(),
             key_set_read: Gauge::default(),
             volumes: Family::default(),
@@ -204,6 +310,8 @@ impl Metrics {
             volume_writes: Family::default(),
             volume_written: Gauge::default(),
             objects_skipped: Family::default(),
+            kubernetes_requests: Family::default(),
+            events: Family::default(),
             sockets: Gauge::default(),
             socket_restores: Counter::default(),
             panics: Counter::default(),
@@ -222,10 +330,14 @@ impl Metrics {
         registry.register("backend_requests", "Requests to AWS, their tries together", this.backend_requests.clone());
         let help = "How long requests to AWS took, with all their tries";
         registry.register_with_unit("backend_request_duration", help, Unit::Seconds, this.backend_duration.clone());
+        let help = "Further tries of requests to AWS";
+        registry.register("backend_request_retries", help, this.backend_retries.clone());
         registry.register("cache_requests", "What was looked for among kept answers", this.cache_requests.clone());
         registry.register("cache_entries", "Answers that are kept", this.cache_entries.clone());
         let help = "What kept answers take in memory";
         registry.register_with_unit("cache_size", help, Unit::Bytes, this.cache_size.clone());
+        let help = "What is not kept any more";
+        registry.register("cache_evictions", help, this.cache_evictions.clone());
         registry.register("token_verifications", "Tokens of pods that were looked at", this.tokens.clone());
         let help = "When the cluster's signing keys were last read";
         registry.register_with_unit("jwks_last_success_timestamp", help, Unit::Seconds, this.key_set_read.clone());
@@ -235,6 +347,9 @@ impl Metrics {
         let help = "What this process has written into volumes that are still mounted";
         registry.register_with_unit("volume_written", help, Unit::Bytes, this.volume_written.clone());
         registry.register("objects_skipped", "Optional objects that were not there", this.objects_skipped.clone());
+        let help = "Requests to the API server";
+        registry.register("kubernetes_requests", help, this.kubernetes_requests.clone());
+        registry.register("events", "Events for owners of pods", this.events.clone());
         registry.register("socket_listening", "Directories in which the driver finds the socket", this.sockets.clone());
         registry.register("socket_restores", "Sockets that were gone and put back", this.socket_restores.clone());
         registry.register("panics", "Requests that made the provider panic", this.panics.clone());
@@ -262,6 +377,18 @@ impl Metrics {
                 drop(self.cache_requests.get_or_create(&[("cache", cache.word()), ("result", got.word())]));
             }
         }
+        for cache in Cache::ALL {
+            for cause in Eviction::ALL {
+                drop(self.cache_evictions.get_or_create(&[("cache", cache.word()), ("cause", cause.word())]));
+            }
+            self.cache_is(cache, 0, 0);
+        }
+        for (verb, resource) in QUESTIONS {
+            for taken in Taken::ALL {
+                let labels = [("verb", verb), ("resource", resource), ("code", taken.word())];
+                drop(self.kubernetes_requests.get_or_create(&labels));
+            }
+        }
         for result in ["ok", "signature", "claims", "expired", "binding", "unavailable"] {
             drop(self.tokens.get_or_create(&[("result", result)]));
         }
@@ -272,7 +399,6 @@ impl Metrics {
             drop(self.objects_skipped.get_or_create(&[("reason", reason)]));
         }
         self.volumes_are(VolumesNow::default());
-        self.cache_is(Cache::Secrets, 0, 0);
     }
 
     pub(super) fn mount_begins(&self) {
@@ -307,6 +433,14 @@ impl Metrics {
         self.backend_duration.get_or_create(&[service, name]).observe(took.as_secs_f64());
     }
 
+    /// A request to a backend took more than one try.
+    pub fn backend_retries(&self, api: Api, times: u32) {
+        if times > 0 {
+            let labels = [("service", api.service), ("api", api.name)];
+            self.backend_retries.get_or_create(&labels).inc_by(times.into());
+        }
+    }
+
     pub fn looked_for(&self, cache: Cache, got: Got, count: usize) {
         if count > 0 {
             let labels = [("cache", cache.word()), ("result", got.word())];
@@ -318,6 +452,30 @@ impl Metrics {
         let labels = [("cache", cache.word())];
         self.cache_entries.get_or_create(&labels).set(entries as i64);
         self.cache_size.get_or_create(&labels).set(bytes as i64);
+    }
+
+    pub fn evicted(&self, cache: Cache, cause: Eviction, count: usize) {
+        if count > 0 {
+            let labels = [("cache", cache.word()), ("cause", cause.word())];
+            self.cache_evictions.get_or_create(&labels).inc_by(count as u64);
+        }
+    }
+
+    /// The API server was asked. Verb and resource are words of this program.
+    pub fn kubernetes_request(&self, verb: &'static str, resource: &'static str, taken: Taken) {
+        let labels = [("verb", verb), ("resource", resource), ("code", taken.word())];
+        self.kubernetes_requests.get_or_create(&labels).inc();
+    }
+
+    /// There will be events of this kind.
+    pub fn event_is_known(&self, reason: &'static str) {
+        for sent in Sent::ALL {
+            drop(self.events.get_or_create(&[("reason", reason), ("result", sent.word())]));
+        }
+    }
+
+    pub fn event(&self, reason: &'static str, sent: Sent) {
+        self.events.get_or_create(&[("reason", reason), ("result", sent.word())]).inc();
     }
 
     /// A token was looked at; `result` is `ok` or what was wrong.
@@ -403,7 +561,7 @@ fn classic(text: &str) -> String {
 }
 
 /// As gRPC writes them.
-const fn word_of(code: Code) -> &'static str {
+pub(super) const fn word_of(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "CANCELLED",
@@ -447,7 +605,10 @@ mod tests {
             .collect();
         let metrics = Metrics::new();
         // The only ones that are not there from the start.
-        metrics.backend_request(Api { service: "ssm", name: "GetParameters" }, "ok", Duration::ZERO);
+        let api = Api { service: "ssm", name: "GetParameters" };
+        metrics.backend_request(api, "ok", Duration::ZERO);
+        metrics.backend_retries(api, 1);
+        metrics.event_is_known("SecretRotated");
         assert_eq!(documented, described(&metrics.classic()));
     }
 

@@ -1,15 +1,17 @@
 //! One line for each mount, and what of it is counted.
 
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tonic::Code;
 use tracing::{debug, info, warn};
 
-use super::metrics::metrics;
+use super::audit::{Delivery, Reading};
+use super::metrics::{metrics, word_of};
 use crate::clock::Instant;
 use crate::identity::ClaimedPod;
+use crate::random;
 use crate::reason::Reason;
 
 /// Where in the pipeline a mount is; reads on after "while ".
@@ -77,12 +79,24 @@ pub enum Outcome {
     Changed,
     /// There was nothing to write.
     Unchanged,
-    /// The driver got the files.
+    /// The driver got files that it did not have before, as far as this process knows.
     Answered,
+    /// The driver got the same files once more.
+    AnsweredAgain,
+}
+
+/// Why a mount failed, as its line says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    pub reason: Reason,
+    pub error: String,
+    /// What the backend said, and the id of the request that it said it to, where it has answered.
+    pub backend: Option<(String, String)>,
 }
 
 /// Writes its line when it is dropped, so that callers who hang up are seen too.
 pub struct MountRecord {
+    id: String,
     pod: ClaimedPod,
     class: String,
     started: Instant,
@@ -96,14 +110,23 @@ struct State {
     /// How long it was in the stages before.
     stages: Vec<(Stage, Duration)>,
     volume: String,
+    /// Where it reads, and by what way it gets credentials.
+    region: Option<String>,
+    auth: Option<&'static str>,
+    reading: Option<Arc<Reading>>,
+    objects: Option<u64>,
+    files: Option<u64>,
+    delivery: Option<Delivery>,
     warnings: Vec<String>,
+    /// How long its refreshes had failed.
+    recovered: Option<Duration>,
     end: End,
 }
 
 enum End {
     Cancelled,
     Done(Outcome),
-    Failed(Reason, String),
+    Failed(Failure),
     /// For a cause that was logged before.
     FailedAgain(Reason),
 }
@@ -118,10 +141,17 @@ impl MountRecord {
             entered: started,
             stages: Vec::new(),
             volume: String::new(),
+            region: None,
+            auth: None,
+            reading: None,
+            objects: None,
+            files: None,
+            delivery: None,
             warnings: Vec::new(),
+            recovered: None,
             end: End::Cancelled,
         };
-        Self { pod: pod.clone(), class: class.into(), started, state: Mutex::new(state) }
+        Self { id: random::hex::<6>(), pod: pod.clone(), class: class.into(), started, state: Mutex::new(state) }
     }
 
     pub fn enter(&self, stage: Stage) {
@@ -130,6 +160,46 @@ impl MountRecord {
 
     pub fn is_refresh(&self) {
         self.state().operation = Operation::Remount;
+    }
+
+    pub fn operation(&self) -> Operation {
+        self.state().operation
+    }
+
+    /// Tells its lines from those of other mounts.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub fn pod(&self) -> &ClaimedPod {
+        &self.pod
+    }
+
+    pub fn class(&self) -> &str {
+        &self.class
+    }
+
+    /// Where it reads, and by what way it gets credentials.
+    pub fn way(&self, region: String, auth: &'static str) {
+        let mut state = self.state();
+        (state.region, state.auth) = (Some(region), Some(auth));
+    }
+
+    /// It asks backends from now on.
+    pub fn reads(&self, reading: Arc<Reading>) {
+        self.state().reading = Some(reading);
+    }
+
+    /// What it made of what it has read; `delivery` is told where it is written, or answered.
+    pub fn made(&self, objects: usize, files: usize, delivery: Option<Delivery>) {
+        let mut state = self.state();
+        (state.objects, state.files) = (Some(objects as u64), Some(files as u64));
+        state.delivery = delivery;
+    }
+
+    /// Its refreshes had failed for so long.
+    pub fn recovered(&self, failed_for: Duration) {
+        self.state().recovered = Some(failed_for);
     }
 
     pub fn stage(&self) -> Stage {
@@ -149,8 +219,8 @@ impl MountRecord {
         self.state().end = End::Done(outcome);
     }
 
-    pub fn fail(self, reason: Reason, error: &str) {
-        self.state().end = End::Failed(reason, error.into());
+    pub fn fail(self, failure: Failure) {
+        self.state().end = End::Failed(failure);
     }
 
     pub fn fail_again(self, reason: Reason) {
@@ -163,6 +233,11 @@ impl MountRecord {
 }
 
 impl State {
+    /// The role that secrets were read as, where it is known and anything was read.
+    fn role_arn(&self) -> Option<&str> {
+        self.reading.as_ref()?.role().filter(|role| role.starts_with("arn:"))
+    }
+
     fn enter(&mut self, stage: Stage) {
         let now = Instant::now();
         self.stages.push((self.stage, now - self.entered));
@@ -170,13 +245,16 @@ impl State {
     }
 }
 
-/// The fields that every line has.
+/// The fields that every line has. Those that are not known are left out.
 macro_rules! line {
-    ($level:ident, $record:expr, $state:expr, $($rest:tt)+) => {
+    ($level:ident, $record:expr, $state:expr, $code:expr, $($rest:tt)+) => {
         $level!(
-            pod_namespace = $record.pod.namespace, pod_name = $record.pod.name, pod_uid = $record.pod.uid,
-            service_account = $record.pod.service_account, secret_provider_class = $record.class,
-            volume = $state.volume, duration_ms = $record.started.elapsed().as_millis() as u64, $($rest)+
+            mount_id = $record.id, operation = $state.operation.word(), pod_namespace = $record.pod.namespace,
+            pod_name = $record.pod.name, pod_uid = $record.pod.uid, service_account = $record.pod.service_account,
+            secret_provider_class = $record.class, volume = $state.volume, region = $state.region.as_deref(),
+            auth = $state.auth, role_arn = $state.role_arn(), objects = $state.objects, files = $state.files,
+            backend_calls = $state.reading.as_ref().map(|reading| reading.calls()),
+            duration_ms = $record.started.elapsed().as_millis() as u64, grpc_code = word_of($code), $($rest)+
         )
     };
 }
@@ -186,28 +264,48 @@ impl Drop for MountRecord {
         let mut state = self.state();
         let (code, error) = match &state.end {
             End::Done(_) => (Code::Ok, None),
-            End::Failed(reason, _) | End::FailedAgain(reason) => (reason.code(), Some(*reason)),
+            End::Failed(Failure { reason, .. }) | End::FailedAgain(reason) => (reason.code(), Some(*reason)),
             End::Cancelled => (Code::Cancelled, None),
         };
         let stage = state.stage;
         state.enter(stage);
         metrics().mount_ends(state.operation, code, error, self.started.elapsed(), &state.stages);
+        if let Some(failed_for) = state.recovered {
+            line!(info, self, state, code, failed_for_s = failed_for.as_secs(), "refresh recovered");
+        }
         match &state.end {
             // An unchanged refresh of every volume of a node once a minute would be noise.
-            End::Done(Outcome::Unchanged) => line!(debug, self, state, changed = false, "mount unchanged"),
-            End::Done(outcome) => {
-                for warning in &state.warnings {
-                    line!(warn, self, state, warning, "mount needs attention");
-                }
-                line!(info, self, state, changed = true, driver_writes = *outcome == Outcome::Answered, "mounted");
+            End::Done(Outcome::Unchanged | Outcome::AnsweredAgain) => {
+                line!(debug, self, state, code, changed = false, "mount unchanged");
             }
-            End::Failed(reason, error) => {
-                line!(warn, self, state, grpc_code = ?reason.code(), reason = reason.as_str(), error, "mount failed");
+            End::Done(outcome @ (Outcome::Changed | Outcome::Answered)) => {
+                for warning in &state.warnings {
+                    line!(warn, self, state, code, warning, "mount needs attention");
+                }
+                let driver_writes = *outcome == Outcome::Answered;
+                line!(info, self, state, code, changed = true, driver_writes, "mounted");
+                if let Some(delivery) = &state.delivery {
+                    delivery.tell(&self.id, state.operation, &self.pod, &self.class, &state.volume);
+                }
+            }
+            End::Failed(Failure { reason, error, backend }) => {
+                let (backend_code, backend_request_id) = backend.as_ref().map(|(code, id)| (&**code, &**id)).unzip();
+                line!(
+                    warn,
+                    self,
+                    state,
+                    code,
+                    reason = reason.as_str(),
+                    backend_code,
+                    backend_request_id,
+                    error,
+                    "mount failed"
+                );
             }
             End::FailedAgain(reason) => {
-                line!(debug, self, state, reason = reason.as_str(), "refresh not tried again yet");
+                line!(debug, self, state, code, reason = reason.as_str(), "refresh still fails");
             }
-            End::Cancelled => line!(warn, self, state, stage = %state.stage, "the caller gave up on a mount"),
+            End::Cancelled => line!(warn, self, state, code, stage = %state.stage, "the caller gave up on a mount"),
         }
     }
 }

@@ -37,15 +37,20 @@ async fn connected(port: u16) -> TcpStream {
     }
 }
 
-async fn world(more: &[&str]) -> (World, u16, u16) {
+pub async fn world(more: &[&str]) -> (World, u16, u16) {
     let [health, metrics] = free_ports();
     let ports = [format!("--health-port={health}"), format!("--metrics-port={metrics}")];
     let arguments: Vec<&str> = ports.iter().map(String::as_str).chain(more.iter().copied()).collect();
     (World::with(&arguments).await, health, metrics)
 }
 
+/// The numbers, as they are now.
+pub async fn scraped(port: u16) -> String {
+    get(port, "/metrics", "").await.1
+}
+
 /// The value of a series, as it is written.
-fn value<'a>(text: &'a str, series: &str) -> Option<&'a str> {
+pub fn value<'a>(text: &'a str, series: &str) -> Option<&'a str> {
     text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))
 }
 

@@ -8,6 +8,7 @@ mod batch;
 mod capture;
 mod credentials;
 mod endpoints;
+mod events;
 mod failover;
 mod files;
 mod find;

@@ -11,14 +11,16 @@ use std::time::{Duration, SystemTime};
 
 use super::CredentialError;
 use crate::clock::{Instant, WallClock};
-use crate::flights::{Flights, Place};
+use crate::flights::{Flights, Loss, Place};
 use crate::identity::Scope;
 use crate::plan::aws::{Hop, Region, RoleArn};
 use crate::random;
 use crate::reason::Explained as _;
 use crate::secrets::aws::Session;
-use crate::telemetry::{Cache, Got, metrics};
+use crate::telemetry::{Cache, Eviction, Got, metrics};
 
+/// What a session takes beside its token, about.
+const ENTRY_BYTES: usize = 1_024;
 /// More than the pods of a node have.
 const MOST_SESSIONS: usize = 4_096;
 /// Part of a session's life, in percent, after which it is renewed, and by how much that differs.
@@ -87,7 +89,23 @@ enum State {
 
 impl Sessions {
     pub fn new(clock: Arc<dyn WallClock>) -> Self {
-        Self { flights: Flights::new(MOST_SESSIONS), clock }
+        let lost = |loss, count| {
+            let cause = if loss == Loss::NoRoom { Eviction::Size } else { Eviction::Age };
+            metrics().evicted(Cache::Credentials, cause, count);
+        };
+        Self { flights: Flights::telling(MOST_SESSIONS, lost), clock }
+    }
+
+    /// How many are kept, and what they take in bytes, about.
+    pub fn size(&self) -> (usize, usize) {
+        let (mut count, mut bytes) = (0, 0);
+        self.flights.each(|_, kept| {
+            if let Some(Held { session, .. }) = &kept.session {
+                count += 1;
+                bytes += ENTRY_BYTES + session.credentials.session_token().map_or(0, str::len);
+            }
+        });
+        (count, bytes)
     }
 
     /// The session of a key, made with `make` where there is none that will do.
@@ -205,7 +223,9 @@ impl Sessions {
                     place.put(Kept { session: Some(Held { due, ..held }), refusal: None });
                     Ok(session)
                 }
-                _ => {
+                (_, before) => {
+                    let cause = if error.reason().may_pass() { Eviction::Age } else { Eviction::Identity };
+                    metrics().evicted(Cache::Credentials, cause, usize::from(before.is_some()));
                     place.put(Kept { session: None, refusal: Some((error.clone(), Instant::now())) });
                     Err(error)
                 }

@@ -79,6 +79,11 @@ impl Exchange {
         }
     }
 
+    /// How many sessions are kept, and what they take in bytes.
+    pub fn sessions_kept(&self) -> (usize, usize) {
+        self.sessions.size()
+    }
+
     /// Credentials on behalf of `principal`, to be had until `deadline`; `secrets` came with its request.
     ///
     /// # Errors

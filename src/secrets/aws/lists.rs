@@ -65,7 +65,7 @@ fn value_of(names: &impl serde::Serialize, address: &Stored, most: MostOfLists) 
     let content = serde_json::to_string(names).unwrap_or_default();
     match content.len() > most.bytes {
         true => Err(too_much(address, most.bytes, "bytes of names", "--max-value-bytes")),
-        false => Ok(SecretValue { content: SecretBytes::from(content), version: "list".into() }),
+        false => Ok(SecretValue { content: SecretBytes::from(content), version: "list".into(), source: None }),
     }
 }
 
@@ -75,7 +75,7 @@ fn too_much(list: &Stored, limit: usize, unit: &str, flag: &str) -> FetchError {
 }
 
 fn refused(reason: Reason, message: String) -> FetchError {
-    FetchError::Backend { reason, message, verdict: Verdict::Final }
+    FetchError::Backend { reason, message, verdict: Verdict::Final, said: None }
 }
 
 /// What a list stands for, and what a parameter's version does: all versions before it.
@@ -86,6 +86,7 @@ pub fn members(list: &Stored, value: &SecretValue) -> Result<Vec<(String, Stored
             reason: Reason::Internal,
             message: format!("{list} are no list of names"),
             verdict: Verdict::Final,
+            said: None,
         };
         serde_json::from_slice::<Vec<String>>(value.content.expose()).map_err(no_list)
     };

@@ -12,7 +12,7 @@ use aws_sdk_secretsmanager::operation::RequestId;
 use parameter_store::ParameterStore;
 use secrets_manager::SecretsManager;
 
-use super::{FetchError, SecretBackend, SecretValue, Verdict};
+use super::{FetchError, Said, SecretBackend, SecretValue, Verdict};
 use crate::aws::Configuration;
 use crate::plan::aws::{Item, List, Region, Stored};
 use crate::reason::Reason;
@@ -107,6 +107,10 @@ impl SecretBackend for AwsBackend {
         secrets.into_iter().chain(parameter_store::calls(parameters)).chain(lists).collect()
     }
 
+    fn role<'a>(&self, session: &'a Session) -> &'a str {
+        &session.role
+    }
+
     fn endpoint(&self, session: &Session, call: &[Stored]) -> Option<(Endpoint, Option<usize>)> {
         let Stored { region, item } = call.first()?;
         let secrets_manager = || Endpoint::SecretsManager(region.clone());
@@ -148,6 +152,7 @@ where
     E: ProvideErrorMetadata + std::error::Error + 'static,
     SdkError<E>: RequestId,
 {
+    let said = said(error);
     let (reason, message) = match error {
         SdkError::ServiceError(failure) => {
             let status = failure.raw().status().as_u16();
@@ -194,5 +199,15 @@ where
             (reason, format!("{what} was not read: {problem}"))
         }
     };
-    FetchError::Backend { reason, message, verdict: Verdict::Open }
+    FetchError::Backend { reason, message, verdict: Verdict::Open, said }
+}
+
+/// AWS's own words, where it has answered.
+fn said<E>(error: &SdkError<E>) -> Option<Said>
+where
+    E: ProvideErrorMetadata,
+    SdkError<E>: RequestId,
+{
+    let code = crate::aws::word(error.as_service_error()?.meta().code().unwrap_or("unknown"));
+    Some(Said { code, request_id: crate::aws::word(error.request_id().unwrap_or("unknown")) })
 }

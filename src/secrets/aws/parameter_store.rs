@@ -13,6 +13,7 @@ use aws_config::retry::RetryConfig;
 use aws_sdk_ssm::Client;
 use aws_sdk_ssm::config::Builder;
 use aws_sdk_ssm::error::{BuildError, SdkError};
+use aws_sdk_ssm::operation::RequestId as _;
 use aws_sdk_ssm::operation::get_parameters::{GetParametersError, GetParametersOutput};
 use aws_sdk_ssm::types::{Parameter as Answered, ParameterStringFilter};
 use futures_util::FutureExt as _;
@@ -24,15 +25,18 @@ use crate::aws::{Clients, Tries, counted};
 use crate::plan::aws::{Arn, Filter, Item, Parameter, Path, Region, Stored};
 use crate::random;
 use crate::reason::{Explained as _, Reason};
-use crate::secrets::{FetchError, SecretValue, Verdict};
+use crate::secrets::{FetchError, Said, SecretValue, Source, Verdict};
 use crate::sensitive::SecretBytes;
-use crate::telemetry::Api;
+use crate::telemetry::{Api, metrics};
 
 const SERVICE: &str = "Parameter Store";
 const REMEDY: &str = "grant ssm:GetParameters on it, or correct objectName or `region`";
 const REMEDY_BELOW: &str = "grant ssm:GetParametersByPath on the path, or correct `path` or `region`";
 /// No list can be narrowed by a policy.
 const REMEDY_OF_LISTS: &str = "grant ssm:DescribeParameters on all resources, or write a `path` without tags, which ssm:GetParametersByPath is asked for";
+/// What pages are asked for with.
+const BELOW: &str = "GetParametersByPath";
+const OF_ALL: &str = "DescribeParameters";
 /// Most entries of a page with values and of one without.
 const A_PAGE_BELOW: i32 = 10;
 const A_PAGE: i32 = 50;
@@ -91,10 +95,11 @@ impl ParameterStore {
     /// own. One that may not be read fails the whole call.
     pub async fn read(&self, session: &Session, call: &[Stored]) -> Vec<Result<SecretValue, FetchError>> {
         let Some(Stored { region, .. }) = call.first() else { return Vec::new() };
-        let mut attempts = Attempts::at(self.paces.of(session.account(), region));
+        let api = api("GetParameters");
+        let mut attempts = Attempts::at(self.paces.of(session.account(), region), api);
         loop {
             attempts.turn().await;
-            let error = match counted(api("GetParameters"), self.ask(session, region, call)).await {
+            let error = match counted(api, self.ask(session, region, call)).await {
                 Ok(answer) => {
                     attempts.went_well();
                     return call.iter().map(|address| value_of(&answer, address, &session.role)).collect();
@@ -127,12 +132,14 @@ impl ParameterStore {
         address: &Stored,
         next: Option<String>,
     ) -> Result<Page<String>, FetchError> {
-        let mut attempts = Attempts::at(self.paces.of(session.account(), &address.region));
+        let path = filter.path.as_ref().filter(|_| filter.tags.is_empty());
+        let api = api(if path.is_some() { BELOW } else { OF_ALL });
+        let mut attempts = Attempts::at(self.paces.of(session.account(), &address.region), api);
         loop {
             attempts.turn().await;
-            let page = match &filter.path {
-                Some(path) if filter.tags.is_empty() => self.page_below(session, path, address, next.clone()).await,
-                _ => self.page_of_all(session, filter, address, next.clone()).await,
+            let page = match path {
+                Some(path) => self.page_below(session, path, address, next.clone()).await,
+                None => self.page_of_all(session, filter, address, next.clone()).await,
             };
             match page {
                 Ok(mut page) => {
@@ -157,7 +164,7 @@ impl ParameterStore {
         let request = self.clients.of(&address.region, session.tenant, Tries::All).get_parameters_by_path();
         let request = request.path(path.asked()).recursive(path.is_recursive).max_results(A_PAGE_BELOW);
         let request = request.set_next_token(next).customize().config_override(credentials);
-        let answer = counted(api("GetParametersByPath"), request.send()).await;
+        let answer = counted(api(BELOW), request.send()).await;
         let answer =
             answer.map_err(|error| unmodelled(&error, &address.to_string(), &session.role, SERVICE, REMEDY_BELOW))?;
         let names = answer.parameters().iter().filter_map(|parameter| parameter.name().map(str::to_owned));
@@ -176,12 +183,13 @@ impl ParameterStore {
             reason: Reason::Internal,
             message: format!("{address} cannot be asked for: {problem}"),
             verdict: Verdict::Final,
+            said: None,
         })?;
         let credentials = Builder::new().credentials_provider(session.credentials.clone());
         let request = self.clients.of(&address.region, session.tenant, Tries::All).describe_parameters();
         let request = request.set_parameter_filters(Some(filters)).max_results(A_PAGE);
         let request = request.set_next_token(next).customize().config_override(credentials);
-        let answer = counted(api("DescribeParameters"), request.send()).await;
+        let answer = counted(api(OF_ALL), request.send()).await;
         let answer = answer
             .map_err(|error| unmodelled(&error, &address.to_string(), &session.role, SERVICE, REMEDY_OF_LISTS))?;
         let names = answer.parameters().iter().filter_map(|parameter| parameter.name().map(str::to_owned));
@@ -203,6 +211,7 @@ impl ParameterStore {
 
 /// A call that is made at the pace of all, and a few times again where what fails may pass.
 struct Attempts {
+    api: Api,
     pace: Arc<Pace>,
     left: u32,
     pause: Duration,
@@ -210,8 +219,8 @@ struct Attempts {
 }
 
 impl Attempts {
-    fn at(pace: Arc<Pace>) -> Self {
-        Self { pace, left: TRIES, pause: FIRST_PAUSE, has_waited: false }
+    fn at(pace: Arc<Pace>, api: Api) -> Self {
+        Self { api, pace, left: TRIES, pause: FIRST_PAUSE, has_waited: false }
     }
 
     /// To be awaited before each try.
@@ -233,6 +242,7 @@ impl Attempts {
             return Err(error);
         }
         tokio::time::sleep(random::jittered(self.pause)).await;
+        metrics().backend_retries(self.api, 1);
         self.pause *= 2;
         Ok(())
     }
@@ -269,6 +279,8 @@ fn path_of_address(address: &Stored) -> &str {
 }
 
 fn value_of(answer: &GetParametersOutput, address: &Stored, role: &str) -> Result<SecretValue, FetchError> {
+    let request_id = crate::aws::word(answer.request_id().unwrap_or("unknown"));
+    let said = |code: &str| Some(Said { code: code.into(), request_id: request_id.clone() });
     let mut answered = answer.parameters().iter();
     let Some(found) = parameter_of(address).and_then(|asked| answered.find(|answered| answers(answered, asked))) else {
         return Err(FetchError::Backend {
@@ -278,6 +290,7 @@ fn value_of(answer: &GetParametersOutput, address: &Stored, role: &str) -> Resul
                  or `region`. [InvalidParameters]"
             ),
             verdict: Verdict::Final,
+            said: said("InvalidParameters"),
         });
     };
     let content =
@@ -285,8 +298,10 @@ fn value_of(answer: &GetParametersOutput, address: &Stored, role: &str) -> Resul
             reason: Reason::AnswerMismatch,
             message: format!("AWS answered without a value for {address}"),
             verdict: Verdict::Open,
+            said: said("ok"),
         })?;
-    Ok(SecretValue { content, version: found.version().to_string() })
+    let object = found.arn().map_or_else(|| address.to_string(), str::to_owned);
+    Ok(SecretValue { content, version: found.version().to_string(), source: Some(Source { object, request_id }) })
 }
 
 /// Whether an answered parameter is the one that was asked for. AWS gives `:3` or `:label` back as the selector; where a
@@ -320,6 +335,7 @@ fn explain(error: &SdkError<GetParametersError>, call: &[Stored], role: &str) ->
             reason: Reason::DecryptDenied,
             message: format!("{what} cannot be decrypted as {role}; its key is disabled or gone. [InvalidKeyId]"),
             verdict: Verdict::Final,
+            said: super::said(error),
         },
         _ => unmodelled(error, &what, role, SERVICE, REMEDY),
     }

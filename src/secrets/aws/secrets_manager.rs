@@ -5,6 +5,7 @@ use aws_credential_types::Credentials;
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::config::Builder;
 use aws_sdk_secretsmanager::error::SdkError;
+use aws_sdk_secretsmanager::operation::RequestId;
 use aws_sdk_secretsmanager::operation::batch_get_secret_value::{
     BatchGetSecretValue, BatchGetSecretValueError, BatchGetSecretValueInput, BatchGetSecretValueOutput,
 };
@@ -27,7 +28,7 @@ use super::{MAX_MESSAGE, Session, unmodelled};
 use crate::aws::{Clients, Configuration, Operation, Short, ShortWay, Tries, counted};
 use crate::plan::aws::{Arn, Filter, Item, Path, Region, Revision, Secret, Stored};
 use crate::reason::{Explained as _, Reason};
-use crate::secrets::{FetchError, SecretValue, Verdict};
+use crate::secrets::{FetchError, Said, SecretValue, Source, Verdict};
 use crate::sensitive::SecretBytes;
 use crate::telemetry::Api;
 
@@ -74,8 +75,9 @@ impl SecretsManager {
     ) -> Result<SecretValue, FetchError> {
         let answer = counted(api("GetSecretValue"), self.get(session, region, secret)).await;
         let answer = answer.map_err(|error| explain(&error, address, &session.role))?;
+        let request_id = request_id(&answer);
         let GetSecretValueOutput { arn, version_id, secret_string, secret_binary, .. } = answer;
-        value_of(arn.as_deref(), version_id, secret_string, secret_binary, secret, address)
+        value_of(arn, version_id, secret_string, secret_binary, secret, address, &request_id)
     }
 
     /// Reads the current values of several secrets with one call, which needs `secretsmanager:BatchGetSecretValue` too. `None`
@@ -107,6 +109,7 @@ impl SecretsManager {
                 return all(Some(error).filter(|_| keeps_all));
             }
         };
+        let request_id = request_id(&answer);
         let value = |address: &Stored| {
             let secret = secret_of(address)?;
             let is_it = |entry: &&SecretValueEntry| {
@@ -115,7 +118,7 @@ impl SecretsManager {
             };
             let found = answer.secret_values().iter().find(is_it)?.clone();
             let SecretValueEntry { arn, version_id, secret_string, secret_binary, .. } = found;
-            value_of(arn.as_deref(), version_id, secret_string, secret_binary, secret, address).ok().map(Ok)
+            value_of(arn, version_id, secret_string, secret_binary, secret, address, &request_id).ok().map(Ok)
         };
         call.iter().map(value).collect()
     }
@@ -278,28 +281,33 @@ fn is_of(entry: &SecretListEntry, filter: &Filter) -> bool {
 
 /// The text wins over the bytes, as in the official provider.
 fn value_of(
-    arn: Option<&str>,
+    arn: Option<String>,
     version: Option<String>,
     text: Option<String>,
     bytes: Option<Blob>,
     secret: &Secret,
     address: &Stored,
+    request_id: &str,
 ) -> Result<SecretValue, FetchError> {
     let mismatch = |what: &str| FetchError::Backend {
         reason: Reason::AnswerMismatch,
         message: format!("AWS answered {what} for {address}"),
         verdict: Verdict::Open,
+        said: Some(Said { code: "ok".into(), request_id: request_id.into() }),
     };
-    if arn.is_none_or(|arn| !names(arn, &secret.id)) {
-        return Err(mismatch("with another secret"));
-    }
+    let arn = arn.filter(|arn| names(arn, &secret.id)).ok_or_else(|| mismatch("with another secret"))?;
     let version = version.filter(|version| !version.is_empty()).ok_or_else(|| mismatch("without a version"))?;
     let content = match (text, bytes) {
         (Some(text), _) => SecretBytes::from(text),
         (None, Some(bytes)) => SecretBytes::from(bytes.into_inner()),
         (None, None) => return Err(mismatch("without a value")),
     };
-    Ok(SecretValue { content, version })
+    Ok(SecretValue { content, version, source: Some(Source { object: arn, request_id: request_id.into() }) })
+}
+
+/// The id that AWS gave the request.
+fn request_id(answer: &impl RequestId) -> String {
+    crate::aws::word(answer.request_id().unwrap_or("unknown"))
 }
 
 /// Whether an answered ARN is of the secret that was asked for by name, ARN, or ARN without its six random characters.
@@ -315,7 +323,8 @@ fn names(answered: &str, asked: &str) -> bool {
 
 /// What the service's model names is its last word on the secret.
 fn explain(error: &SdkError<GetSecretValueError>, address: &Stored, role: &str) -> FetchError {
-    let modelled = |reason, message| FetchError::Backend { reason, message, verdict: Verdict::Final };
+    let modelled =
+        |reason, message| FetchError::Backend { reason, message, verdict: Verdict::Final, said: super::said(error) };
     let SdkError::ServiceError(service) = error else {
         return unmodelled(error, &address.to_string(), role, SERVICE, REMEDY);
     };
@@ -360,6 +369,7 @@ fn explain_versions(error: &SdkError<ListSecretVersionIdsError>, address: &Store
                     "{address} do not exist in the account of {role}; correct objectName or `region`. [ResourceNotFoundException]"
                 ),
                 verdict: Verdict::Final,
+                said: super::said(error),
             }
         }
         _ => unmodelled(error, &address.to_string(), role, SERVICE, REMEDY_OF_VERSIONS),

@@ -1,0 +1,38 @@
+//! What owners of pods should hear of their volumes, and would not hear from kubelet: it tells of first mounts only.
+
+use crate::identity::ClaimedPod;
+use crate::reason::Reason;
+
+/// Whoever passes news on. Is not waited for, so it must not take long.
+pub trait Listener: Send + Sync + 'static {
+    fn hear(&self, of: Concerned<'_>, news: News<'_>);
+}
+
+/// The volume that news are of.
+#[derive(Debug, Clone, Copy)]
+pub struct Concerned<'a> {
+    pub pod: &'a ClaimedPod,
+    pub volume: &'a str,
+    /// Name of its SecretProviderClass.
+    pub class: &'a str,
+}
+
+/// What has happened to a volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News<'a> {
+    /// It keeps its files, because it cannot be refreshed. Told once, and again while that goes on, but not often.
+    RefreshFailed { reason: Reason, error: &'a str },
+    /// It can be refreshed again.
+    RefreshRecovered,
+    /// It has files of other versions than before: their paths and their versions.
+    Rotated(&'a [(String, String)]),
+    /// An optional object was not there. Told with each refresh.
+    ObjectMissing { object: &'a str, why: &'a str },
+    /// What is wrong with its class without stopping mounts. Told with each mount and refresh.
+    ClassWarnings(&'a [String]),
+}
+
+/// Nobody listens.
+impl Listener for () {
+    fn hear(&self, _: Concerned<'_>, _: News<'_>) {}
+}
