@@ -5,6 +5,7 @@
 short_case helm_leaves_nothing_behind \
   "the chart's pod serves a mount and its notes find no fault; uninstalled, the cluster is as before, and so is the node"
 helm_leaves_nothing_behind() {
+  put_password hunter2-first >/dev/null
   remove_providers
   objects >"$work/objects-before"
   serve_by_chart
@@ -90,6 +91,7 @@ helm_restricts_by_policy() {
 short_case helm_lets_the_driver_write \
   "with driverWritesSecrets the provider sees nothing of kubelet's directory and need not be root; pods read their secrets"
 helm_lets_the_driver_write() {
+  put_password hunter2-first >/dev/null
   serve_by_chart --set driverWritesSecrets=true --set ownership.enabled=false
   ! contains " $KUBELET_ROOT/pods " <"/proc/$(pid_of_ours)/mountinfo" || die "kubelet's directory is mounted"
   expect "the capabilities" "$(grep CapEff: "/proc/$(pid_of_ours)/status" | cut -f 2)" 0000000000000000
