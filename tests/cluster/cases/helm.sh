@@ -99,6 +99,7 @@ helm_lets_the_driver_write() {
   wait_ready web
   reads web password hunter2-first || die "the container does not read the password"
 
+  delete_pods # a refresh that finds no provider holds up their end
   remove_providers
   chown 65532:65532 "$PROVIDERS_DIR"
   serve_by_chart --set driverWritesSecrets=true --set ownership.enabled=false --set securityContext.runAsUser=65532 \
@@ -107,17 +108,29 @@ helm_lets_the_driver_write() {
   start_pod another db
   wait_ready another
   reads another password hunter2-first || die "the container does not read the password"
+  delete_pods
   remove_providers
   chown root:root "$PROVIDERS_DIR"
 }
 
-short_case helm_test_finds_no_fault \
-  "helm test looks at the installation, finds no fault, and leaves nothing behind"
-helm_test_finds_no_fault() {
+short_case helm_test_finds_the_fault \
+  "helm test names a fault of the installation and, once that is mended, finds none; then nothing is left of it"
+helm_test_finds_the_fault() {
+  local before
   serve_by_chart
-  helm test secretmount --namespace kube-system --timeout 2m >"$work/helm-test.txt" 2>&1 ||
-    die "helm test finds fault: $work/helm-test.txt"
-  expect "what is left of it" "$(system get pods,serviceaccounts --output name | grep check || true)" ""
-  expect "what is left of its rights" \
-    "$(kubectl get clusterroles,clusterrolebindings --output name | grep secretmount-check || true)" ""
+  before=$(kubectl get csidriver "$driver" --output jsonpath='{.spec.tokenRequests}')
+  kubectl patch csidriver "$driver" --type merge --patch \
+    '{"spec": {"tokenRequests": [{"audience": "vault"}]}}' >/dev/null
+  ! helm_test || die "helm test finds no fault: $work/helm-test.txt"
+  contains pods.eks.amazonaws.com <"$work/helm-test.txt" || die "helm test does not name the audience: $work/helm-test.txt"
+  system get pod secretmount-check >/dev/null || die "the pod that has found the fault is gone, and its log with it"
+
+  kubectl patch csidriver "$driver" --type merge --patch "{\"spec\": {\"tokenRequests\": $before}}" >/dev/null
+  helm_test || die "helm test finds fault: $work/helm-test.txt"
+  expect "what is left of it" "$({
+    system get pods,serviceaccounts --output name
+    kubectl get clusterroles,clusterrolebindings --output name
+  } | grep secretmount-check || true)" ""
 }
+
+helm_test() { helm test secretmount --namespace kube-system --timeout 2m >"$work/helm-test.txt" 2>&1; }
