@@ -188,7 +188,7 @@ pub struct Limits {
         default_value_t = Limits::DEFAULT.max_expanded_keys)]
     pub max_expanded_keys: usize,
 
-    /// Most secrets or parameters that one `find` takes
+    /// Most secrets and parameters that `find` takes in one mount
     #[arg(long, env = "SECRETMOUNT_MAX_FIND_MATCHES", value_name = "COUNT",
         default_value_t = Limits::DEFAULT.max_find_matches)]
     pub max_find_matches: usize,

@@ -44,6 +44,15 @@ pub struct Call {
     pub code: Option<String>,
     /// Tells the connections apart, over all listeners.
     pub connection: u64,
+    /// What the connection's keys were agreed on with, `X25519MLKEM768` or the like. `None` without TLS.
+    pub key_exchange: Option<String>,
+}
+
+/// What a call came over.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Line {
+    pub connection: u64,
+    pub key_exchange: Option<String>,
 }
 
 /// What is known about a call before it is judged.
@@ -76,7 +85,7 @@ impl CallLog {
     }
 
     /// Enters a call. It stays open until the guard is closed or dropped.
-    pub fn open(self: &Arc<Self>, facts: &CallFacts, connection: u64) -> OpenCall {
+    pub fn open(self: &Arc<Self>, facts: &CallFacts, line: &Line) -> OpenCall {
         let mut pages = lock(&self.pages);
         let sequence = pages.next;
         pages.next += 1;
@@ -94,7 +103,8 @@ impl CallLog {
             in_flight: *in_flight,
             status: None,
             code: None,
-            connection,
+            connection: line.connection,
+            key_exchange: line.key_exchange.clone(),
         };
         pages.calls.insert(sequence, call);
         if pages.calls.len() > KEPT {
@@ -182,9 +192,9 @@ mod tests {
     #[test]
     fn calls_under_way_are_counted_per_api_and_a_dropped_call_has_no_status() {
         let log = Arc::new(CallLog::new());
-        let first = log.open(&facts("A"), 1);
-        let second = log.open(&facts("A"), 2);
-        let other = log.open(&facts("B"), 2);
+        let first = log.open(&facts("A"), &Line::default());
+        let second = log.open(&facts("A"), &Line::default());
+        let other = log.open(&facts("B"), &Line::default());
         first.close(200, None);
         drop(second);
         drop(other);
@@ -193,13 +203,13 @@ mod tests {
         assert_eq!(calls[0].status, Some(200));
         assert_eq!(calls[1].status, None);
         assert!(calls.iter().all(|call| call.finished.is_some()));
-        assert_eq!(log.open(&facts("A"), 3).log.all()[3].in_flight, 1);
+        assert_eq!(log.open(&facts("A"), &Line::default()).log.all()[3].in_flight, 1);
     }
 
     #[tokio::test]
     async fn waiting_ends_with_the_first_call_since_the_log_was_cleared() {
         let log = Arc::new(CallLog::new());
-        log.open(&facts("A"), 1).close(200, None);
+        log.open(&facts("A"), &Line::default()).close(200, None);
         log.clear();
         let waiting = {
             let log = Arc::clone(&log);
@@ -207,7 +217,7 @@ mod tests {
         };
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
-        let _open = log.open(&facts("A"), 1);
+        let _open = log.open(&facts("A"), &Line::default());
         waiting.await.expect("arrived");
     }
 }

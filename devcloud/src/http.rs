@@ -26,7 +26,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Sleep, sleep};
 use tokio_rustls::TlsAcceptor;
 
-use crate::calls::CallFacts;
+use crate::calls::{CallFacts, Line};
 use crate::exchange::{Answer, Asked};
 use crate::faults::FaultKind;
 use crate::lock::lock;
@@ -112,15 +112,19 @@ async fn converse(stream: TcpStream, front: Front, tls: Option<Arc<rustls::Serve
     let _ = stream.set_nodelay(true);
     let reset = Arc::new(AtomicBool::new(false));
     let wire = Wire { stream, reset: Arc::clone(&reset) };
-    let service =
-        service_fn(move |request| handle(Arc::clone(&shared), front, request, connection, Arc::clone(&reset)));
+    let service = |key_exchange| {
+        let line = Arc::new(Line { connection, key_exchange });
+        service_fn(move |request| handle(Arc::clone(&shared), front, request, Arc::clone(&line), Arc::clone(&reset)))
+    };
     // What ends a connection in error is the client's affair or a fault's wish.
     match tls {
         None => {
-            let _ = http1::Builder::new().serve_connection(TokioIo::new(wire), service).await;
+            let _ = http1::Builder::new().serve_connection(TokioIo::new(wire), service(None)).await;
         }
         Some(config) => {
             let Ok(wire) = TlsAcceptor::from(config).accept(wire).await else { return };
+            let group = wire.get_ref().1.negotiated_key_exchange_group();
+            let service = service(group.map(|group| format!("{:?}", group.name())));
             // Here a fault that cuts off or resets ends its own stream, not the connection.
             if wire.get_ref().1.alpn_protocol() == Some(HTTP_2.as_bytes()) {
                 let builder = http2::Builder::new(TokioExecutor::new());
@@ -136,7 +140,7 @@ async fn handle(
     shared: Arc<Shared>,
     front: Front,
     request: Request<Incoming>,
-    connection: u64,
+    line: Arc<Line>,
     reset: Arc<AtomicBool>,
 ) -> Result<Response<AnswerBody>, Cut> {
     let (parts, body) = request.into_parts();
@@ -153,7 +157,7 @@ async fn handle(
     }
 
     let call = front.describe(&shared, &asked);
-    let open = shared.calls.open(&call, connection);
+    let open = shared.calls.open(&call, &line);
     let verdict = shared.faults.judge(&call);
     if !verdict.wait.is_zero() {
         sleep(verdict.wait).await;

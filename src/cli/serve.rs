@@ -25,7 +25,7 @@ use crate::plan::aws::Region;
 use crate::policy::aws::Policy;
 use crate::provider::Provider;
 use crate::provider::aws::Aws;
-use crate::secrets::aws::AwsBackend;
+use crate::secrets::aws::{AwsBackend, MostOfLists};
 use crate::secrets::{CallsAtOnce, Share};
 use crate::telemetry::{self, Log, metrics};
 use crate::volume::Volumes;
@@ -108,7 +108,8 @@ async fn serve(settings: Settings, log: Arc<Log>, confined: Confined) -> anyhow:
     let exchange =
         Exchange::new(cluster.clone(), policy.clone(), aws.clone(), agent, agent_limit, calls, Arc::new(SystemClock));
     let audiences = settings.irsa_audience.clone();
-    let backend = AwsBackend::new(aws, settings.batch_get_secret_value, settings.limits.max_find_pages);
+    let most = MostOfLists { pages: settings.limits.max_find_pages, bytes: settings.limits.max_value_bytes };
+    let backend = AwsBackend::new(aws, settings.batch_get_secret_value, most);
     let provider = Aws::new(cluster.clone(), exchange, backend, policy, audiences, region, node.clone());
     let keys = match &settings.token_keys {
         None => None,

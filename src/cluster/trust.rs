@@ -171,6 +171,9 @@ impl ServerCertVerifier for Authorities {
 #[cfg(test)]
 mod tests {
     use devcloud::{DevCloud, Options};
+    use rustls::crypto::SupportedKxGroup;
+    use rustls::crypto::aws_lc_rs::kx_group::{X25519, X25519MLKEM768};
+    use rustls::{ClientConnection, HandshakeKind, NamedGroup, ServerConfig, ServerConnection};
 
     use super::*;
 
@@ -192,6 +195,43 @@ mod tests {
         std::fs::write(file.path(), "no certificate").expect("written");
         tokio::time::advance(READ_AGAIN_AFTER).await;
         assert!(Arc::ptr_eq(&second, &authorities.current()), "the ones before");
+    }
+
+    /// A handshake with a server that knows these groups and no other.
+    fn handshake(groups: Vec<&'static dyn SupportedKxGroup>) -> (Option<NamedGroup>, Option<HandshakeKind>) {
+        let made = rcgen::generate_simple_self_signed(["api.invalid".into()]).expect("a certificate");
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
+        let provider = CryptoProvider { kx_groups: groups, ..rustls::crypto::aws_lc_rs::default_provider() };
+        let server = ServerConfig::builder_with_provider(Arc::new(provider))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .expect("its key");
+        let mut config = config();
+        config.root_cert = Some(vec![made.cert.der().to_vec()]);
+        let name = ServerName::try_from("api.invalid").expect("a name");
+        let mut client = ClientConnection::new(Arc::new(tls(&config).expect("a client")), name).expect("a client");
+        let mut server = ServerConnection::new(Arc::new(server)).expect("a server");
+        while client.is_handshaking() || server.is_handshaking() {
+            let mut wire = Vec::new();
+            client.write_tls(&mut wire).expect("written");
+            server.read_tls(&mut wire.as_slice()).expect("read");
+            server.process_new_packets().expect("understood");
+            wire.clear();
+            server.write_tls(&mut wire).expect("written");
+            client.read_tls(&mut wire.as_slice()).expect("read");
+            client.process_new_packets().expect("understood");
+        }
+        (client.negotiated_key_exchange_group().map(|group| group.name()), client.handshake_kind())
+    }
+
+    #[test]
+    fn keys_are_agreed_on_post_quantum_first_and_an_older_server_costs_no_more_round_trips() {
+        let of_today = handshake(vec![X25519MLKEM768]);
+        let of_yesterday = handshake(vec![X25519]);
+        assert_eq!(of_yesterday, (Some(NamedGroup::X25519), Some(HandshakeKind::Full)));
+        assert_eq!(of_today, (Some(NamedGroup::X25519MLKEM768), Some(HandshakeKind::Full)));
     }
 
     #[test]

@@ -26,9 +26,13 @@ pub enum UnfoldError {
     )]
     Nothing { position: usize, list: String, looked_at: usize, of_regexp: &'static str },
     #[error(
-        "object {position} finds more than {limit} in {list}. Narrow `find` in the class, or raise --max-find-matches"
+        "the class finds more than {limit} names, with those that object {position} finds in {list}. Narrow `find` in the class, or raise --max-find-matches"
     )]
     TooMany { position: usize, list: String, limit: usize },
+    #[error(
+        "with object {position} the class stands for more than {limit} values, each a file at least. Narrow `find`, lower `previous`, or raise --max-files"
+    )]
+    TooManyFiles { position: usize, limit: usize },
     #[error(
         "the regular expressions of `find` and `rewrite` would look through more than {SEARCHED} bytes in one mount. Narrow `path` or `namePrefix`"
     )]
@@ -46,7 +50,7 @@ impl Explained for UnfoldError {
         match self {
             Self::Fetch(error) => error.reason(),
             Self::Nothing { .. } => Reason::SecretNotFound,
-            Self::TooMany { .. } | Self::TooMuch => Reason::LimitExceeded,
+            Self::TooMany { .. } | Self::TooManyFiles { .. } | Self::TooMuch => Reason::LimitExceeded,
             Self::FileName { .. } => Reason::InvalidFileName,
             Self::SameFile { .. } => Reason::DuplicateFile,
         }
@@ -77,9 +81,13 @@ impl<B: SecretBackend, R: Eq + Hash + Send + Sync> Fetcher<B, R> {
         let of_lists = SecretPlan { objects: lists, templates: Vec::new(), layout: plan.layout, warnings: Vec::new() };
         let found = self.fetch(source, &of_lists, namespace, demand).await?;
         let mut found = found.into_iter();
-        let mut searches = Searches { left: SEARCHED };
+        let mut allowed = Allowed { searches: Searches { left: SEARCHED }, matches: limits.max_find_matches };
         let (mut objects, mut nothing) = (Vec::new(), Vec::new());
         for object in &plan.objects {
+            // What follows is read only where all of it may be written.
+            if objects.len() > limits.max_files {
+                return Err(UnfoldError::TooManyFiles { position: object.position, limit: limits.max_files });
+            }
             let Some(unfolding) = &object.unfolding else {
                 objects.push(object.clone());
                 continue;
@@ -97,7 +105,7 @@ impl<B: SecretBackend, R: Eq + Hash + Send + Sync> Fetcher<B, R> {
                 }
                 Members::Found(selection) => {
                     let members = match &list {
-                        Some(list) => self.found(object, unfolding, selection, list, &mut searches, limits)?,
+                        Some(list) => self.found(object, unfolding, selection, list, &mut allowed, limits)?,
                         None => Vec::new(),
                     };
                     if members.is_empty() {
@@ -133,7 +141,7 @@ impl<B: SecretBackend, R: Eq + Hash + Send + Sync> Fetcher<B, R> {
         unfolding: &Unfolding<B::Address>,
         selection: &Selection,
         list: &Fetched<B::Address>,
-        searches: &mut Searches,
+        allowed: &mut Allowed,
         limits: &Limits,
     ) -> Result<Vec<Object<B::Address>>, UnfoldError> {
         let position = object.position;
@@ -148,11 +156,11 @@ impl<B: SecretBackend, R: Eq + Hash + Send + Sync> Fetcher<B, R> {
         let mut names: HashMap<PlannedFileKey, String> = HashMap::new();
         for (name, address) in members {
             let standby = standbys.next().map(|(_, standby)| standby);
-            let Some(file) = regexps.file(&name, selection, searches, position)? else { continue };
-            if found.len() == limits.max_find_matches {
+            let Some(file) = regexps.file(&name, selection, &mut allowed.searches, position)? else { continue };
+            allowed.matches = allowed.matches.checked_sub(1).ok_or_else(|| {
                 let (list, limit) = (unfolding.list.to_string(), limits.max_find_matches);
-                return Err(UnfoldError::TooMany { position, list, limit });
-            }
+                UnfoldError::TooMany { position, list, limit }
+            })?;
             if let Some(other) = names.insert(file.path.to_string(), name.clone()) {
                 let (name, other, file) = (cut(&name), cut(&other), cut(file.path.as_str()));
                 return Err(UnfoldError::SameFile { name, other, position, file });
@@ -181,6 +189,13 @@ fn list_of<A: Address>(object: &Object<A>) -> Option<Object<A>> {
         refresh_interval: object.refresh_interval,
         ..Object::at(list.clone(), object.position)
     })
+}
+
+/// What is left for the rest of a mount.
+struct Allowed {
+    searches: Searches,
+    /// Names that may be found.
+    matches: usize,
 }
 
 /// What is left to look through.

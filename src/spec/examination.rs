@@ -83,7 +83,7 @@ impl SpecError {
         let whole = |parameter| Place { parameter, entry: None, value: None };
         let entry = |parameter, entry: &usize| Place { parameter, entry: Some(*entry), value: None };
         match self {
-            Self::NoObjects | Self::Limit { .. } | Self::Yaml(_) => whole("objects"),
+            Self::NoObjects | Self::Limit { .. } | Self::Finds { .. } | Self::Yaml(_) => whole("objects"),
             Self::Parameter { parameter, .. } => whole(parameter),
             Self::Conflict { problem } => whole(problem.split(' ').next().unwrap_or_default()),
             Self::AssumeRoles { .. } => whole("assumeRoles"),
@@ -122,6 +122,7 @@ impl SpecError {
             Self::JmesPath { .. } => "jmesPath.path".into(),
             Self::NoObjects
             | Self::Limit { .. }
+            | Self::Finds { .. }
             | Self::Yaml(_)
             | Self::Parameter { .. }
             | Self::Conflict { .. }

@@ -33,6 +33,8 @@ pub enum SpecError {
     NoObjects,
     #[error("`objects` has {size} {unit}; {limit} is the limit. Split the class, or raise --{flag}")]
     Limit { size: usize, unit: &'static str, limit: usize, flag: &'static str },
+    #[error("`objects` has {size} objects with find; {limit} is the limit. Split the class")]
+    Finds { size: usize, limit: usize },
     #[error("`objects` is not a YAML list of objects: {0}")]
     Yaml(String),
     #[error("{parameter} {value:?} {problem}")]
@@ -75,7 +77,7 @@ impl Explained for SpecError {
     fn reason(&self) -> Reason {
         match self {
             Self::NoObjects | Self::Yaml(_) | Self::EmptyObject { .. } | Self::NoName { .. } => Reason::InvalidObjects,
-            Self::Limit { .. } => Reason::LimitExceeded,
+            Self::Limit { .. } | Self::Finds { .. } => Reason::LimitExceeded,
             Self::Conflict { .. } => Reason::ConflictingSettings,
             Self::Parameter { .. }
             | Self::AssumeRoles { .. }

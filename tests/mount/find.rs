@@ -1,5 +1,7 @@
 //! Secrets and parameters that a class does not name one by one: what AWS is asked, and what is refused.
 
+use std::sync::Arc;
+
 use devcloud::{Fault, FaultKind, Role};
 use tonic::Code;
 
@@ -76,9 +78,19 @@ async fn a13_what_finds_too_much_is_refused_and_never_cut() {
         world.ask_as(&newcomer, &class(BY_PREFIX)).await,
         Code::InvalidArgument,
         "LimitExceeded",
-        &["object 1 finds more than 3 in all secrets called \"shop/\"… in eu-west-1", "--max-find-matches"],
+        &["more than 3 names", "object 1 finds in all secrets called \"shop/\"… in eu-west-1", "--max-find-matches"],
     );
     assert_eq!(world.cloud.count("GetSecretValue"), 3, "nothing is read for a mount that fails");
+
+    // What several objects find is counted together.
+    let twice = "- {objectType: secretsmanager, find: {namePrefix: shop/, nameRegexp: '[ab]$'}}\n".repeat(2);
+    assert_refused(
+        world.ask_as(&newcomer, &class(&twice)).await,
+        Code::InvalidArgument,
+        "LimitExceeded",
+        &["more than 3 names", "object 2 finds in all secrets"],
+    );
+    assert_eq!(world.cloud.count("GetSecretValue"), 3);
 
     // Two pages of ten parameters each, and one more.
     for number in 0..21 {
@@ -95,6 +107,82 @@ async fn a13_what_finds_too_much_is_refused_and_never_cut() {
         ],
     );
     assert_eq!(world.cloud.count("GetParametersByPath"), 2);
+}
+
+#[tokio::test]
+async fn the_root_of_parameter_store_is_a_path_too() {
+    let world = World::driver_writes().await;
+    let role = Role::new(ROLE)
+        .trust_service_account("shop", "web*")
+        .allow("ssm:GetParameters", "*")
+        .allow("ssm:GetParametersByPath", "arn:aws:ssm:*:*:parameter/")
+        .allow("ssm:DescribeParameters", "*");
+    world.cloud.put_role(role);
+    for name in ["/root-a", "/root-b", "/root-c/deeper", "/other"] {
+        world.cloud.put_parameter(REGION, name, name, false);
+    }
+    world.cloud.tag_parameter(REGION, "/root-b", &[("at", "root")]);
+    for (tags, found) in [("", &["_root-a", "_root-b"][..]), (", tags: {at: root}", &["_root-b"])] {
+        let objects = format!("- {{objectType: ssmparameter, find: {{path: /, namePrefix: /root-{tags}}}}}");
+        let answer = world.ask_as(&world.newcomer(), &class(&objects)).await.expect("served");
+        assert_eq!(paths(&answer), found);
+    }
+    assert_refused(
+        world.ask(&class("- {objectType: ssmparameter, find: {path: /, namePrefix: /none}}")).await,
+        Code::NotFound,
+        "SecretNotFound",
+        &["all parameters directly below \"/\" called \"/none\"… in eu-west-1"],
+    );
+}
+
+#[tokio::test]
+async fn a13_what_a_class_stands_for_is_counted_before_it_is_read() {
+    let world = World::with(&["--driver-writes-secrets=true", "--max-files=4"]).await;
+    for name in ["a", "b", "c", "d"] {
+        world.cloud.put_secret(REGION, &format!("shop/{name}"), r#"{"user":"u"}"#);
+    }
+    world.cloud.put_secret(REGION, "shop-key", "k");
+    let objects = |named: &str| format!("{BY_PREFIX}\n- {{objectName: shop-key, objectType: secretsmanager{named}}}");
+    assert_refused(
+        world.ask(&class(&format!("{}\n- {{objectName: other, objectType: secretsmanager}}", objects("")))).await,
+        Code::InvalidArgument,
+        "LimitExceeded",
+        &["with object 3 the class stands for more than 4 values", "--max-files"],
+    );
+    assert_eq!(world.cloud.count("GetSecretValue"), 0);
+}
+
+#[tokio::test]
+async fn a13_names_of_more_bytes_than_a_value_may_have_are_refused_with_what_to_narrow() {
+    let world = World::with(&["--driver-writes-secrets=true", "--max-value-bytes=64"]).await;
+    for number in 0..10 {
+        world.cloud.put_secret(REGION, &format!("shop/number/{number}"), "x");
+    }
+    assert_refused(
+        world.ask(&class(BY_PREFIX)).await,
+        Code::InvalidArgument,
+        "LimitExceeded",
+        &["are more than 64 bytes of names. Narrow `find`", "--max-value-bytes"],
+    );
+}
+
+#[tokio::test]
+async fn p12_lists_hold_up_no_values() {
+    let world = Arc::new(World::driver_writes().await);
+    world.cloud.put_parameter(REGION, "/shop/host", "db", false);
+    world.cloud.inject(Fault::on("GetParametersByPath", FaultKind::Hang));
+    let lists: String =
+        (0..20).map(|number| format!("- {{objectType: ssmparameter, find: {{path: /shop/{number}}}}}\n")).collect();
+    let (hanging, slow) = (world.clone(), world.newcomer());
+    let hanging = tokio::spawn(async move { hanging.ask_as(&slow, &class(&lists)).await });
+    while world.cloud.count("GetParametersByPath") < 3 {
+        tokio::task::yield_now().await;
+    }
+    let values = class("- {objectName: /shop/host, objectType: ssmparameter}");
+    world.ask(&values).await.expect("served beside them");
+    assert!(!hanging.is_finished());
+    assert!(world.cloud.count("GetParametersByPath") <= 4, "few lists are read at the same time");
+    hanging.abort();
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ mod failover;
 mod files;
 mod find;
 mod freshness;
+mod handshake;
 mod identity;
 mod parameters;
 mod pod_identity;

@@ -52,6 +52,13 @@ pub struct Path {
     pub is_recursive: bool,
 }
 
+impl Path {
+    /// As AWS is asked for it: that above all levels is a slash alone.
+    pub fn asked(&self) -> &str {
+        if self.level.is_empty() { "/" } else { &self.level }
+    }
+}
+
 impl Filter {
     /// Whether a name is one of those, as far as a name says.
     pub fn takes(&self, name: &str) -> bool {
@@ -208,8 +215,8 @@ impl fmt::Display for List {
 /// Reads on after what they are.
 impl fmt::Display for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(Path { level, is_recursive }) = &self.path {
-            write!(f, " {} {level:?}", if *is_recursive { "below" } else { "directly below" })?;
+        if let Some(path) = &self.path {
+            write!(f, " {} {:?}", if path.is_recursive { "below" } else { "directly below" }, path.asked())?;
         }
         if let Some(prefix) = &self.name_prefix {
             write!(f, " called {prefix:?}…")?;

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use futures_util::future::BoxFuture;
+
 use crate::plan::aws::{Item, List, Parameter, Revision, Secret, Stored};
 use crate::reason::Reason;
 use crate::secrets::{FetchError, SecretValue, Verdict};
@@ -11,60 +13,69 @@ use crate::sensitive::SecretBytes;
 /// <https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-versions.html>
 const MOST_PREVIOUS: i64 = 99;
 
-/// The pages of a list, as they come.
-pub struct Pages<'a, T> {
-    address: &'a Stored,
-    left: usize,
-    limit: usize,
-    tokens: HashSet<String>,
-    pub entries: Vec<T>,
+/// Lists that are read at the same time at an endpoint. One goes on for many pages, and names are not to wait for more of
+/// another's than values do.
+pub const CALLS_AT_ONCE: usize = 4;
+
+/// How much of a list is read. One that goes on is refused, and never cut.
+#[derive(Debug, Clone, Copy)]
+pub struct MostOfLists {
+    pub pages: usize,
+    /// Of what is kept of all names.
+    pub bytes: usize,
 }
 
-impl<'a, T> Pages<'a, T> {
-    /// `limit` is the most pages that are asked for.
-    pub fn of(address: &'a Stored, limit: usize) -> Self {
-        Self { address, left: limit, limit, tokens: HashSet::new(), entries: Vec::new() }
-    }
+/// A page of a list, and what the next one is asked for with, where there is one.
+pub struct Page<T> {
+    pub entries: Vec<T>,
+    pub next: Option<String>,
+}
 
-    /// Takes a page, and says what the next one is asked for with, where there is one. A list that does not end is refused, and
-    /// never cut.
-    pub fn take(
-        &mut self,
-        entries: impl IntoIterator<Item = T>,
-        next: Option<String>,
-    ) -> Result<Option<String>, FetchError> {
-        self.entries.extend(entries);
-        self.left = self.left.saturating_sub(1);
-        let Some(next) = next.filter(|token| !token.is_empty()) else { return Ok(None) };
-        let refused = |reason, message| Err(FetchError::Backend { reason, message, verdict: Verdict::Final });
-        if self.left == 0 {
-            let (list, limit) = (self.address, self.limit);
-            let message = format!(
-                "{list} are more than {limit} pages of names. Narrow `find` in the class, or raise --max-find-pages"
-            );
-            return refused(Reason::LimitExceeded, message);
+/// All that is on the pages of a list.
+pub async fn entries<'a, T>(
+    address: &Stored,
+    most: MostOfLists,
+    mut page: impl FnMut(Option<String>) -> BoxFuture<'a, Result<Page<T>, FetchError>>,
+) -> Result<Vec<T>, FetchError> {
+    let (mut all, mut tokens, mut next) = (Vec::new(), HashSet::new(), None);
+    for _ in 0..most.pages {
+        let Page { entries, next: following } = page(next.take()).await?;
+        all.extend(entries);
+        let Some(token) = following.filter(|token| !token.is_empty()) else { return Ok(all) };
+        if !tokens.insert(token.clone()) {
+            let message = format!("AWS answered with a page for the second time while listing {address}");
+            return Err(refused(Reason::AnswerMismatch, message));
         }
-        if !self.tokens.insert(next.clone()) {
-            let message = format!("AWS answered with a page for the second time while listing {}", self.address);
-            return refused(Reason::AnswerMismatch, message);
-        }
-        Ok(Some(next))
+        next = Some(token);
     }
+    Err(too_much(address, most.pages, "pages of names", "--max-find-pages"))
 }
 
 /// Names as a value. Where pages changed while they were read, one may come twice.
-pub fn value_of_names(names: Vec<String>) -> SecretValue {
-    value_of(&names.into_iter().collect::<BTreeSet<_>>())
+pub fn value_of_names(names: Vec<String>, address: &Stored, most: MostOfLists) -> Result<SecretValue, FetchError> {
+    value_of(&names.into_iter().collect::<BTreeSet<_>>(), address, most)
 }
 
 /// Ids of versions as a value, in their order.
-pub fn value_of_versions(ids: &[String]) -> SecretValue {
-    value_of(&ids)
+pub fn value_of_versions(ids: &[String], address: &Stored, most: MostOfLists) -> Result<SecretValue, FetchError> {
+    value_of(&ids, address, most)
 }
 
-fn value_of(names: &impl serde::Serialize) -> SecretValue {
+fn value_of(names: &impl serde::Serialize, address: &Stored, most: MostOfLists) -> Result<SecretValue, FetchError> {
     let content = serde_json::to_string(names).unwrap_or_default();
-    SecretValue { content: SecretBytes::from(content), version: "list".into() }
+    match content.len() > most.bytes {
+        true => Err(too_much(address, most.bytes, "bytes of names", "--max-value-bytes")),
+        false => Ok(SecretValue { content: SecretBytes::from(content), version: "list".into() }),
+    }
+}
+
+fn too_much(list: &Stored, limit: usize, unit: &str, flag: &str) -> FetchError {
+    let message = format!("{list} are more than {limit} {unit}. Narrow `find` in the class, or raise {flag}");
+    refused(Reason::LimitExceeded, message)
+}
+
+fn refused(reason: Reason, message: String) -> FetchError {
+    FetchError::Backend { reason, message, verdict: Verdict::Final }
 }
 
 /// What a list stands for, and what a parameter's version does: all versions before it.

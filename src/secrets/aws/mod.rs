@@ -17,6 +17,7 @@ use crate::aws::Configuration;
 use crate::plan::aws::{Item, List, Region, Stored};
 use crate::reason::Reason;
 
+pub use lists::MostOfLists;
 pub use secrets_manager::error_of_answer;
 
 /// Longest part of AWS's own message that is passed on.
@@ -58,6 +59,8 @@ pub enum Endpoint {
         region: Region,
         account: String,
     },
+    /// Of either, see [`lists::CALLS_AT_ONCE`].
+    Lists(Box<Endpoint>),
 }
 
 /// Reads from Secrets Manager and Parameter Store, in any Region, for any session.
@@ -65,23 +68,22 @@ pub struct AwsBackend {
     secrets_manager: SecretsManager,
     parameter_store: ParameterStore,
     batches: bool,
-    /// Most pages of a list.
-    max_pages: usize,
+    most_of_lists: MostOfLists,
 }
 
 impl AwsBackend {
-    /// With `batches` many secrets are read with one call, by roles that may do so. `max_pages` is the most that a list may
-    /// have.
-    pub fn new(configuration: Configuration, batches: bool, max_pages: usize) -> Self {
+    /// With `batches` many secrets are read with one call, by roles that may do so.
+    pub fn new(configuration: Configuration, batches: bool, most_of_lists: MostOfLists) -> Self {
         let parameter_store = ParameterStore::new(configuration.sdk.clone());
-        Self { secrets_manager: SecretsManager::new(configuration), parameter_store, batches, max_pages }
+        Self { secrets_manager: SecretsManager::new(configuration), parameter_store, batches, most_of_lists }
     }
 
     async fn list(&self, session: &Session, list: &List, address: &Stored) -> Result<SecretValue, FetchError> {
+        let most = self.most_of_lists;
         match list {
-            List::Secrets(filter) => self.secrets_manager.list(session, filter, address, self.max_pages).await,
-            List::Versions { secret } => self.secrets_manager.versions(session, secret, address, self.max_pages).await,
-            List::Parameters(filter) => self.parameter_store.list(session, filter, address, self.max_pages).await,
+            List::Secrets(filter) => self.secrets_manager.list(session, filter, address, most).await,
+            List::Versions { secret } => self.secrets_manager.versions(session, secret, address, most).await,
+            List::Parameters(filter) => self.parameter_store.list(session, filter, address, most).await,
         }
     }
 }
@@ -107,16 +109,16 @@ impl SecretBackend for AwsBackend {
 
     fn endpoint(&self, session: &Session, call: &[Stored]) -> Option<(Endpoint, Option<usize>)> {
         let Stored { region, item } = call.first()?;
-        let region = region.clone();
+        let secrets_manager = || Endpoint::SecretsManager(region.clone());
+        let parameter_store =
+            || Endpoint::ParameterStore { region: region.clone(), account: session.account().to_owned() };
+        let lists = |endpoint| (Endpoint::Lists(Box::new(endpoint)), Some(lists::CALLS_AT_ONCE));
         Some(match item {
-            Item::Secret(_) if call.len() > 1 => (Endpoint::Batches(region), Some(batch::CALLS_AT_ONCE)),
-            Item::Secret(_) | Item::List(List::Secrets(_) | List::Versions { .. }) => {
-                (Endpoint::SecretsManager(region), None)
-            }
-            Item::Parameter(_) | Item::List(List::Parameters(_)) => {
-                let account = session.account().to_owned();
-                (Endpoint::ParameterStore { region, account }, Some(parameter_store::CALLS_AT_ONCE))
-            }
+            Item::Secret(_) if call.len() > 1 => (Endpoint::Batches(region.clone()), Some(batch::CALLS_AT_ONCE)),
+            Item::Secret(_) => (secrets_manager(), None),
+            Item::Parameter(_) => (parameter_store(), Some(parameter_store::CALLS_AT_ONCE)),
+            Item::List(List::Secrets(_) | List::Versions { .. }) => lists(secrets_manager()),
+            Item::List(List::Parameters(_)) => lists(parameter_store()),
         })
     }
 

@@ -15,8 +15,9 @@ use aws_sdk_ssm::config::Builder;
 use aws_sdk_ssm::error::{BuildError, SdkError};
 use aws_sdk_ssm::operation::get_parameters::{GetParametersError, GetParametersOutput};
 use aws_sdk_ssm::types::{Parameter as Answered, ParameterStringFilter};
+use futures_util::FutureExt as _;
 
-use super::lists::{Pages, value_of_names};
+use super::lists::{MostOfLists, Page, entries, value_of_names};
 use super::pace::{Pace, Paces};
 use super::{Session, unmodelled};
 use crate::aws::{Clients, Tries, counted};
@@ -113,26 +114,19 @@ impl ParameterStore {
         session: &Session,
         filter: &Filter,
         address: &Stored,
-        max_pages: usize,
+        most: MostOfLists,
     ) -> Result<SecretValue, FetchError> {
-        let (mut pages, mut next) = (Pages::of(address, max_pages), None);
-        loop {
-            let (names, following) = self.page(session, filter, address, next).await?;
-            next = match pages.take(names.into_iter().filter(|name| filter.takes(name)), following)? {
-                None => return Ok(value_of_names(pages.entries)),
-                next => next,
-            };
-        }
+        let page = |next| self.page(session, filter, address, next).boxed();
+        value_of_names(entries(address, most, page).await?, address, most)
     }
 
-    /// A page of names, and what the next one is asked for with.
     async fn page(
         &self,
         session: &Session,
         filter: &Filter,
         address: &Stored,
         next: Option<String>,
-    ) -> Result<(Vec<String>, Option<String>), FetchError> {
+    ) -> Result<Page<String>, FetchError> {
         let mut attempts = Attempts::at(self.paces.of(session.account(), &address.region));
         loop {
             attempts.turn().await;
@@ -141,8 +135,9 @@ impl ParameterStore {
                 _ => self.page_of_all(session, filter, address, next.clone()).await,
             };
             match page {
-                Ok(page) => {
+                Ok(mut page) => {
                     attempts.went_well();
+                    page.entries.retain(|name| filter.takes(name));
                     return Ok(page);
                 }
                 Err(error) => attempts.failed(error).await?,
@@ -157,16 +152,16 @@ impl ParameterStore {
         path: &Path,
         address: &Stored,
         next: Option<String>,
-    ) -> Result<(Vec<String>, Option<String>), FetchError> {
+    ) -> Result<Page<String>, FetchError> {
         let credentials = Builder::new().credentials_provider(session.credentials.clone());
         let request = self.clients.of(&address.region, session.tenant, Tries::All).get_parameters_by_path();
-        let request = request.path(&path.level).recursive(path.is_recursive).max_results(A_PAGE_BELOW);
+        let request = request.path(path.asked()).recursive(path.is_recursive).max_results(A_PAGE_BELOW);
         let request = request.set_next_token(next).customize().config_override(credentials);
         let answer = counted(api("GetParametersByPath"), request.send()).await;
         let answer =
             answer.map_err(|error| unmodelled(&error, &address.to_string(), &session.role, SERVICE, REMEDY_BELOW))?;
         let names = answer.parameters().iter().filter_map(|parameter| parameter.name().map(str::to_owned));
-        Ok((names.collect(), answer.next_token().map(str::to_owned)))
+        Ok(Page { entries: names.collect(), next: answer.next_token().map(str::to_owned) })
     }
 
     /// Here AWS looks at the tags.
@@ -176,7 +171,7 @@ impl ParameterStore {
         filter: &Filter,
         address: &Stored,
         next: Option<String>,
-    ) -> Result<(Vec<String>, Option<String>), FetchError> {
+    ) -> Result<Page<String>, FetchError> {
         let filters = narrowing(filter).map_err(|problem| FetchError::Backend {
             reason: Reason::Internal,
             message: format!("{address} cannot be asked for: {problem}"),
@@ -190,7 +185,7 @@ impl ParameterStore {
         let answer = answer
             .map_err(|error| unmodelled(&error, &address.to_string(), &session.role, SERVICE, REMEDY_OF_LISTS))?;
         let names = answer.parameters().iter().filter_map(|parameter| parameter.name().map(str::to_owned));
-        Ok((names.collect(), answer.next_token().map(str::to_owned)))
+        Ok(Page { entries: names.collect(), next: answer.next_token().map(str::to_owned) })
     }
 
     async fn ask(
@@ -251,7 +246,7 @@ fn narrowing(filter: &Filter) -> Result<Vec<ParameterStringFilter>, BuildError> 
     let path = filter
         .path
         .iter()
-        .map(|Path { level, is_recursive }| of("Path", if *is_recursive { "Recursive" } else { "OneLevel" }, level));
+        .map(|path| of("Path", if path.is_recursive { "Recursive" } else { "OneLevel" }, path.asked()));
     let name = filter.name_prefix.iter().map(|prefix| of("Name", "BeginsWith", prefix));
     let tags = filter.tags.iter().map(|(key, value)| of(&format!("tag:{key}"), "Equals", value));
     path.chain(name).chain(tags).collect()

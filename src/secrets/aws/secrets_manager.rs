@@ -19,9 +19,10 @@ use aws_sdk_secretsmanager::types::{
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
+use futures_util::FutureExt as _;
 
 use super::batch::Refusals;
-use super::lists::{Pages, value_of_names, value_of_versions};
+use super::lists::{MostOfLists, Page, entries, value_of_names, value_of_versions};
 use super::{MAX_MESSAGE, Session, unmodelled};
 use crate::aws::{Clients, Configuration, Operation, Short, ShortWay, Tries, counted};
 use crate::plan::aws::{Arn, Filter, Item, Path, Region, Revision, Secret, Stored};
@@ -127,23 +128,24 @@ impl SecretsManager {
         session: &Session,
         filter: &Filter,
         address: &Stored,
-        max_pages: usize,
+        most: MostOfLists,
     ) -> Result<SecretValue, FetchError> {
-        let client = self.clients.of(&address.region, session.tenant, Tries::All);
-        let (mut pages, mut next) = (Pages::of(address, max_pages), None);
-        loop {
-            let request = client.list_secrets().set_filters(Some(narrowing(filter))).max_results(A_PAGE);
-            let request = request.set_next_token(next).customize().config_override(signed_by(&session.credentials));
-            let answer = counted(api("ListSecrets"), request.send()).await;
-            let answer = answer
-                .map_err(|error| unmodelled(&error, &address.to_string(), &session.role, SERVICE, REMEDY_OF_LISTS))?;
-            let found = answer.secret_list().iter().filter(|entry| is_of(entry, filter));
-            let found = found.filter_map(|entry| entry.name().map(str::to_owned));
-            next = match pages.take(found, answer.next_token().map(str::to_owned))? {
-                None => return Ok(value_of_names(pages.entries)),
-                next => next,
-            };
-        }
+        let client = &self.clients.of(&address.region, session.tenant, Tries::All);
+        let page = |next| {
+            async move {
+                let request = client.list_secrets().set_filters(Some(narrowing(filter))).max_results(A_PAGE);
+                let request = request.set_next_token(next).customize().config_override(signed_by(&session.credentials));
+                let answer = counted(api("ListSecrets"), request.send()).await;
+                let answer = answer.map_err(|error| {
+                    unmodelled(&error, &address.to_string(), &session.role, SERVICE, REMEDY_OF_LISTS)
+                })?;
+                let found = answer.secret_list().iter().filter(|entry| is_of(entry, filter));
+                let entries = found.filter_map(|entry| entry.name().map(str::to_owned)).collect();
+                Ok(Page { entries, next: answer.next_token })
+            }
+            .boxed()
+        };
+        value_of_names(entries(address, most, page).await?, address, most)
     }
 
     /// Ids of the versions that a secret had before its current one: the one that rotation has kept the label for first, and then
@@ -153,35 +155,36 @@ impl SecretsManager {
         session: &Session,
         secret: &str,
         address: &Stored,
-        max_pages: usize,
+        most: MostOfLists,
     ) -> Result<SecretValue, FetchError> {
-        let client = self.clients.of(&address.region, session.tenant, Tries::All);
-        let (mut pages, mut next) = (Pages::of(address, max_pages), None);
-        loop {
-            let request = client.list_secret_version_ids().secret_id(secret).include_deprecated(true);
-            let request = request.max_results(A_PAGE).set_next_token(next);
-            let request = request.customize().config_override(signed_by(&session.credentials));
-            let answer = counted(api("ListSecretVersionIds"), request.send()).await;
-            let answer = answer.map_err(|error| explain_versions(&error, address, &session.role))?;
-            let has = |entry: &SecretVersionsListEntry, stage: &str| entry.version_stages().iter().any(|s| s == stage);
-            let earlier = answer
-                .versions()
-                .iter()
-                .filter(|entry| !has(entry, Revision::CURRENT) && !has(entry, Revision::PENDING));
-            let earlier = earlier.filter_map(|entry| {
-                let created = entry.created_date().map_or(0.0, aws_smithy_types::DateTime::as_secs_f64);
-                Some((has(entry, Revision::PREVIOUS), created, entry.version_id()?.to_owned()))
-            });
-            next = match pages.take(earlier, answer.next_token().map(str::to_owned))? {
-                None => break,
-                next => next,
-            };
-        }
-        pages
-            .entries
+        let client = &self.clients.of(&address.region, session.tenant, Tries::All);
+        let page = |next| {
+            async move {
+                let request = client.list_secret_version_ids().secret_id(secret).include_deprecated(true);
+                let request = request.max_results(A_PAGE).set_next_token(next);
+                let request = request.customize().config_override(signed_by(&session.credentials));
+                let answer = counted(api("ListSecretVersionIds"), request.send()).await;
+                let answer = answer.map_err(|error| explain_versions(&error, address, &session.role))?;
+                let has =
+                    |entry: &SecretVersionsListEntry, stage: &str| entry.version_stages().iter().any(|s| s == stage);
+                let earlier = answer
+                    .versions()
+                    .iter()
+                    .filter(|entry| !has(entry, Revision::CURRENT) && !has(entry, Revision::PENDING));
+                let earlier = earlier.filter_map(|entry| {
+                    let created = entry.created_date().map_or(0.0, aws_smithy_types::DateTime::as_secs_f64);
+                    Some((has(entry, Revision::PREVIOUS), created, entry.version_id()?.to_owned()))
+                });
+                let entries = earlier.collect();
+                Ok(Page { entries, next: answer.next_token })
+            }
+            .boxed()
+        };
+        let mut earlier: Vec<(bool, f64, String)> = entries(address, most, page).await?;
+        earlier
             .sort_by(|(one_kept, one, _), (other_kept, other, _)| other_kept.cmp(one_kept).then(other.total_cmp(one)));
-        let ids: Vec<String> = pages.entries.into_iter().map(|(.., id)| id).collect();
-        Ok(value_of_versions(&ids))
+        let ids: Vec<String> = earlier.into_iter().map(|(.., id)| id).collect();
+        value_of_versions(&ids, address, most)
     }
 
     async fn get(

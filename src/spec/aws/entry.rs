@@ -141,6 +141,11 @@ impl Entry {
         Ok((entry, Written { alias, label: choice.label, jmes_aliases: contents.aliases }))
     }
 
+    /// How many files it becomes at most, as far as the class says: those of its earlier values too.
+    pub fn most_files(&self) -> usize {
+        self.files.len().saturating_mul(1 + self.previous)
+    }
+
     /// The object as it is read where it says, or else in the Region of its class; and that of the value before the current one,
     /// where that needs no list to be found.
     pub fn in_region(&self, of_class: &Region) -> Result<Vec<Object<Stored>>, SpecError> {

@@ -37,6 +37,8 @@ use crate::plan::{FileLayout, FilePermission, InvalidPermission, Owner, SecretPl
 const SHOWN: usize = 100;
 /// Most bytes of `prefix`: more than names of secrets have.
 const MAX_PREFIX_BYTES: usize = 512;
+/// Most objects with `find`: each may be many pages of names.
+const MAX_FINDS: usize = 20;
 
 /// A class whose text is right. Where it leaves the Region open, [`Class::plan`] settles that.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,7 +115,11 @@ impl Class {
             };
             objects.extend(noted(Entry::parse(raw, position, defaults, warnings), errors));
         }
-        let of_objects: usize = objects.iter().map(|(entry, _)| entry.files.len()).sum();
+        let finds = objects.iter().filter(|(entry, _)| entry.selection.is_some()).count();
+        if finds > MAX_FINDS {
+            errors.push(SpecError::Finds { size: finds, limit: MAX_FINDS });
+        }
+        let of_objects: usize = objects.iter().map(|(entry, _)| entry.most_files()).sum();
         let size = of_objects.saturating_add(templates.as_ref().map_or(0, Vec::len));
         if size > limits.max_files {
             errors.push(SpecError::Limit { size, unit: "files", limit: limits.max_files, flag: "max-files" });

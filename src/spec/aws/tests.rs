@@ -273,6 +273,15 @@ fn a14_limits_are_named() {
     );
     let long = format!("# {}", "x".repeat(256 * 1024));
     assert_eq!(reason_of(&long), Reason::LimitExceeded);
+    let finds = |count| "- {objectType: secretsmanager, find: {namePrefix: a}}\n".repeat(count);
+    parse(&finds(20)).expect("as many as may be");
+    let error = parse(&finds(21)).expect_err("too many lists");
+    assert_eq!(error.to_string(), "`objects` has 21 objects with find; 20 is the limit. Split the class");
+    assert_eq!(error.reason(), Reason::LimitExceeded);
+    let earlier: String =
+        (0..100).map(|n| format!("- {{objectName: a{n}, objectType: secretsmanager, previous: 20}}\n")).collect();
+    let error = parse(&earlier).expect_err("too many files");
+    assert!(error.to_string().contains("2100 files; 2000 is the limit"), "{error}");
     let most: String = (0..500)
         .map(|n| format!("- {{objectName: a{n}, objectType: secretsmanager, objectAlias: f{n}, objectVersion: v, objectVersionLabel: l, filePermission: '0400', jmesPath: [{{path: p, objectAlias: p{n}, filePermission: '0400'}}]}}\n"))
         .collect();

@@ -1,4 +1,4 @@
-"""What a user of the image would notice. Started by ./run, which builds it twice for this machine, once for another."""
+"""What a user of the image would notice. Started by ./run, which builds it twice, each time for both architectures."""
 
 import functools
 import json
@@ -19,6 +19,7 @@ WORK = pathlib.Path(os.environ["WORK"])
 CONTEXT = WORK / "context"
 ARCHITECTURE = os.environ["ARCHITECTURE"]
 OTHER = os.environ["OTHER"]
+EMULATOR = os.environ["EMULATOR"]  # what starts it where this machine is of another kind
 
 BINARY = "bin/secretmount"
 BUNDLE = "etc/ssl/certs/ca-certificates.crt"
@@ -74,6 +75,9 @@ class Contents(unittest.TestCase):
         self.assertEqual(labels.pop("version"), VERSION)
         self.assertEqual(labels.pop("licenses"), "Apache-2.0")
         self.assertIn("Secrets Store CSI driver", labels.pop("description"))
+        self.assertEqual(labels.pop("source"), os.environ["SOURCE_URL"])
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+        self.assertEqual(labels.pop("revision"), commit.stdout.strip())
         self.assertEqual(labels, {})
 
     def test_it_holds_the_binary_the_bundle_and_their_directories_and_nothing_else(self):
@@ -131,11 +135,12 @@ class Start(unittest.TestCase):
         self.addCleanup(directory.cleanup)
         self.root = pathlib.Path(directory.name)
         image("image").unpack(self.root)
+        self.emulator = ["/" + pathlib.Path(shutil.copy(EMULATOR, self.root)).name] if EMULATOR else []
 
     def start(self, *arguments):
         # chroot(1) itself ends with 126 or 127 where the program, or the loader of its libraries, is not there.
         return subprocess.run(
-            [shutil.which("chroot"), self.root, *image("image").config["Entrypoint"], *arguments],
+            [shutil.which("chroot"), self.root, *self.emulator, *image("image").config["Entrypoint"], *arguments],
             env={},
             stdin=subprocess.DEVNULL,
             capture_output=True,
