@@ -5,6 +5,7 @@
 short_case helm_leaves_nothing_behind \
   "the chart's pod serves a mount and its notes find no fault; uninstalled, the cluster is as before, and so is the node"
 helm_leaves_nothing_behind() {
+  put_password hunter2-first >/dev/null
   remove_providers
   objects >"$work/objects-before"
   serve_by_chart
@@ -90,6 +91,7 @@ helm_restricts_by_policy() {
 short_case helm_lets_the_driver_write \
   "with driverWritesSecrets the provider sees nothing of kubelet's directory and need not be root; pods read their secrets"
 helm_lets_the_driver_write() {
+  put_password hunter2-first >/dev/null
   serve_by_chart --set driverWritesSecrets=true --set ownership.enabled=false
   ! contains " $KUBELET_ROOT/pods " <"/proc/$(pid_of_ours)/mountinfo" || die "kubelet's directory is mounted"
   expect "the capabilities" "$(grep CapEff: "/proc/$(pid_of_ours)/status" | cut -f 2)" 0000000000000000
@@ -97,6 +99,7 @@ helm_lets_the_driver_write() {
   wait_ready web
   reads web password hunter2-first || die "the container does not read the password"
 
+  delete_pods # a refresh that finds no provider holds up their end
   remove_providers
   chown 65532:65532 "$PROVIDERS_DIR"
   serve_by_chart --set driverWritesSecrets=true --set ownership.enabled=false --set securityContext.runAsUser=65532 \
@@ -105,17 +108,29 @@ helm_lets_the_driver_write() {
   start_pod another db
   wait_ready another
   reads another password hunter2-first || die "the container does not read the password"
+  delete_pods
   remove_providers
   chown root:root "$PROVIDERS_DIR"
 }
 
-short_case helm_test_finds_no_fault \
-  "helm test looks at the installation, finds no fault, and leaves nothing behind"
-helm_test_finds_no_fault() {
+short_case helm_test_finds_the_fault \
+  "helm test names a fault of the installation and, once that is mended, finds none; then nothing is left of it"
+helm_test_finds_the_fault() {
+  local before
   serve_by_chart
-  helm test secretmount --namespace kube-system --timeout 2m >"$work/helm-test.txt" 2>&1 ||
-    die "helm test finds fault: $work/helm-test.txt"
-  expect "what is left of it" "$(system get pods,serviceaccounts --output name | grep check || true)" ""
-  expect "what is left of its rights" \
-    "$(kubectl get clusterroles,clusterrolebindings --output name | grep secretmount-check || true)" ""
+  before=$(kubectl get csidriver "$driver" --output jsonpath='{.spec.tokenRequests}')
+  kubectl patch csidriver "$driver" --type merge --patch \
+    '{"spec": {"tokenRequests": [{"audience": "vault"}]}}' >/dev/null
+  ! helm_test || die "helm test finds no fault: $work/helm-test.txt"
+  contains pods.eks.amazonaws.com <"$work/helm-test.txt" || die "helm test does not name the audience: $work/helm-test.txt"
+  system get pod secretmount-check >/dev/null || die "the pod that has found the fault is gone, and its log with it"
+
+  kubectl patch csidriver "$driver" --type merge --patch "{\"spec\": {\"tokenRequests\": $before}}" >/dev/null
+  helm_test || die "helm test finds fault: $work/helm-test.txt"
+  expect "what is left of it" "$({
+    system get pods,serviceaccounts --output name
+    kubectl get clusterroles,clusterrolebindings --output name
+  } | grep secretmount-check || true)" ""
 }
+
+helm_test() { helm test secretmount --namespace kube-system --timeout 2m >"$work/helm-test.txt" 2>&1; }
