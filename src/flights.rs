@@ -69,6 +69,15 @@ impl<K: Hash + Eq + Clone, V: Clone> Flights<K, V> {
         lock(&self.table).places.retain(|_, (place, _)| is_kept(place));
     }
 
+    /// What is there, one after the other.
+    pub fn each(&self, mut look: impl FnMut(&K, &V)) {
+        for (key, (place, _)) in &lock(&self.table).places {
+            if let Some(value) = &*lock(&place.value) {
+                look(key, value);
+            }
+        }
+    }
+
     #[cfg(test)]
     pub fn len(&self) -> usize {
         lock(&self.table).places.len()

@@ -1,9 +1,13 @@
 //! The command line: one file for each subcommand.
 
+mod ask;
 mod check;
+mod log_level;
 mod reach;
+mod refresh;
 mod schema;
 mod serve;
+mod status;
 
 use std::process::ExitCode;
 
@@ -30,6 +34,12 @@ enum Command {
     Serve(Box<Settings>),
     /// Check SecretProviderClasses in manifests, without AWS and without a cluster
     Check(check::Options),
+    /// Show what the provider of this node knows: volumes, what fails and why, caches, sockets
+    Status(status::Options),
+    /// Have secrets read anew at the next refresh, instead of what is kept of them
+    Refresh(refresh::Options),
+    /// Change what the provider of this node logs, until it starts anew
+    LogLevel(log_level::Options),
     /// Print a JSON Schema for editors
     Schema(schema::Options),
 }
@@ -40,13 +50,17 @@ Examples:
   secretmount serve --kubelet-dir /var/lib/kubelet --log-format text
   secretmount --provider-volume=/etc/kubernetes/secrets-store-csi-providers --driver-writes-secrets=true
   secretmount check deploy/ --output github
-  helm template . | secretmount check -";
+  helm template . | secretmount check -
+  kubectl exec --namespace kube-system ds/secretmount -- secretmount status";
 
 /// Runs what the arguments of the process ask for.
 pub fn run() -> ExitCode {
     let cli = Cli::parse_from(accept_go_flags(std::env::args_os()));
     let settings = match cli.command {
         Some(Command::Check(options)) => return check::run(&options),
+        Some(Command::Status(options)) => return status::run(&options),
+        Some(Command::Refresh(options)) => return refresh::run(&options),
+        Some(Command::LogLevel(options)) => return log_level::run(&options),
         Some(Command::Schema(options)) => {
             schema::run(&options);
             return ExitCode::SUCCESS;

@@ -14,6 +14,8 @@ use crate::clock::Instant;
 
 /// More than the pods of a node have tokens.
 const MOST_PROOFS: usize = 4_096;
+/// What one takes, about.
+const PROOF_BYTES: usize = 1_024;
 /// How long the API server's word for a token counts. It also looks whether the pod still exists, which a key does not.
 const REVIEW_COUNTS_FOR: Duration = Duration::from_secs(5 * 60);
 
@@ -62,5 +64,10 @@ impl Proofs {
             }
         }
         proofs.insert(digest, proof);
+    }
+    /// How many there are, and what they take in bytes, about.
+    pub fn size(&self) -> (usize, usize) {
+        let count = self.0.lock().unwrap_or_else(PoisonError::into_inner).len();
+        (count, count.saturating_mul(PROOF_BYTES))
     }
 }

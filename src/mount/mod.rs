@@ -1,20 +1,23 @@
 //! One mount from end to end: the only place that knows the order of the rooms.
 
-mod answered;
 mod classes;
 mod failing;
+mod ledger;
 mod request;
+mod state;
 
+pub use ledger::{Failure, Good, Known};
 pub use request::{InvalidRequest, MountRequest};
+pub use state::{Forgotten, State, VolumeState, Whose};
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use answered::Answered;
 use classes::Classes;
 use failing::{Failing, Remembered};
+use ledger::Ledger;
 
 use crate::clock::{Freshness, Instant, SystemClock};
 use crate::config::Limits;
@@ -25,7 +28,7 @@ use crate::reason::{Explained, Explanation, Reason, chain};
 use crate::render::{RenderError, render};
 use crate::secrets::{CallsAtOnce, CredentialSource, Demand, FetchError, Fetcher, Found, Kept, Share, UnfoldError};
 use crate::spec::SpecError;
-use crate::telemetry::{Cache, MountRecord, Outcome, Stage, VolumesNow, Write, metrics};
+use crate::telemetry::{MountRecord, Outcome, Stage, Write, metrics};
 use crate::volume::{self, TargetPath, VolumeError, Volumes};
 
 /// The pipeline of one cloud.
@@ -38,7 +41,7 @@ pub struct Mounter<P: Provider> {
     /// How old an answer may be that a refresh is served with.
     max_age: Duration,
     classes: Classes<P::Class>,
-    answered: Answered,
+    ledger: Ledger,
     failing: Failing,
 }
 
@@ -85,28 +88,13 @@ impl<P: Provider> Mounter<P> {
     ) -> Self {
         let Refreshes { max_age, share, pause_after_failure } = refreshes;
         let fetcher = Fetcher::new(provider.backend(), Kept::new(share, max_age), at_once, limits.max_value_bytes);
-        let (answered, failing) = (Answered::default(), Failing::new(pause_after_failure));
-        Self { provider, fetcher, identity, writing, limits, max_age, classes: Classes::default(), answered, failing }
+        let (ledger, failing) = (Ledger::default(), Failing::new(pause_after_failure));
+        Self { provider, fetcher, identity, writing, limits, max_age, classes: Classes::default(), ledger, failing }
     }
 
     /// Wipes what is kept and too old to be used. To be called every few seconds.
     pub fn sweep(&self) {
         self.fetcher.sweep();
-    }
-
-    /// Counts what is kept and what fails, for whoever looks at numbers now.
-    pub async fn observe(&self) {
-        let (entries, bytes) = self.fetcher.kept();
-        metrics().cache_is(Cache::Secrets, entries, bytes);
-        let (failing, failing_for) = self.failing.now();
-        let (all, bytes) = match &self.writing {
-            Writing::Provider(volumes) => {
-                let held = volumes.held().await.unwrap_or_default();
-                (held.volumes, held.bytes)
-            }
-            Writing::Driver => (self.answered.len(), 0),
-        };
-        metrics().volumes_are(VolumesNow { all, failing, failing_for, bytes });
     }
 
     /// Serves a mount, and ends by `deadline` whatever happens. A caller that goes away drops the future: then nothing more
@@ -117,9 +105,10 @@ impl<P: Provider> Mounter<P> {
     pub async fn mount(&self, request: MountRequest, deadline: Instant) -> Result<Mounted, MountError> {
         let record = MountRecord::start(&request.pod, &request.class);
         let time = Time { deadline, whole: deadline.saturating_duration_since(Instant::now()) };
-        // In a box: those around it would each hold room for it, and a node's start has a hundred of them.
-        let run = Box::pin(self.run(request, time, &record));
-        let result = time.bound(&record, run).await;
+        let result = match TargetPath::parse(&request.target_path, &request.pod.uid) {
+            Ok(target) => self.mount_at(target, request, time, &record).await,
+            Err(error) => Err(error.into()),
+        };
         match &result {
             Ok((_, outcome)) => record.finish(*outcome),
             Err(MountError::Remembered(error)) => record.fail_again(error.reason()),
@@ -128,15 +117,36 @@ impl<P: Provider> Mounter<P> {
         result.map(|(mounted, _)| mounted)
     }
 
+    /// Serves a mount at its place, and notes there what has come of it.
+    async fn mount_at(
+        &self,
+        target: TargetPath,
+        request: MountRequest,
+        time: Time,
+        record: &MountRecord,
+    ) -> Result<(Mounted, Outcome), MountError> {
+        record.volume(target.volume());
+        let asked = self.ledger.ask(&target, &request.pod, &request.class);
+        // In a box: those around it would each hold room for it, and a node's start has a hundred of them.
+        let run = Box::pin(self.run(&target, request, time, record));
+        let result = time.bound(record, run).await;
+        match &result {
+            Ok((mounted, _)) => self.ledger.served(&target, asked, &mounted.versions, mounted.files.is_none()),
+            // It was not tried again.
+            Err(MountError::Remembered(_)) => {}
+            Err(error) => self.ledger.failed(&target, asked, error.reason(), chain(error)),
+        }
+        result
+    }
+
     async fn run(
         &self,
+        target: &TargetPath,
         request: MountRequest,
         time: Time,
         record: &MountRecord,
     ) -> Result<(Mounted, Outcome), MountError> {
         let since = Instant::now();
-        let target = TargetPath::parse(&request.target_path, &request.pod.uid)?;
-        record.volume(target.volume());
         let (parameters, permission) = (&request.parameters, request.default_permission);
         let read = || self.provider.parse(parameters, permission, &self.limits);
         let class = self.classes.get(parameters, permission, read)?;
@@ -161,7 +171,7 @@ impl<P: Provider> Mounter<P> {
                 (None, false)
             }
         };
-        let is_refresh = is_written || self.answered.contains(&target);
+        let is_refresh = is_written || self.ledger.has_served(target);
         if is_refresh {
             record.is_refresh();
         }
@@ -175,7 +185,7 @@ impl<P: Provider> Mounter<P> {
         // What is not there must not be waited for. Where the driver writes, only it knows whether the files are.
         let has_files = if volume.is_some() { is_written } else { is_refresh };
         let Content { files, absent } = match has_files {
-            true => self.failing.refresh(&target, request.demands(), time.bound(record, files)).await?,
+            true => self.failing.refresh(target, request.demands(), time.bound(record, files)).await?,
             false => files.await?,
         };
 
@@ -186,7 +196,6 @@ impl<P: Provider> Mounter<P> {
             versions.entry(id).or_insert_with(|| ABSENT.into());
         }
         let Some((volumes, volume)) = volume else {
-            self.answered.note(target);
             return Ok((Mounted { versions, files: Some(files) }, Outcome::Answered));
         };
         let written = volumes.replace(volume, files, plan.layout, time.deadline).await;
@@ -197,7 +206,6 @@ impl<P: Provider> Mounter<P> {
         };
         metrics().volume_write(write);
         written?;
-        self.answered.note(target);
         Ok((Mounted { versions, files: None }, outcome))
     }
 

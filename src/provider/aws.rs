@@ -174,6 +174,10 @@ impl Provider for Aws {
         Ok(self.exchange.source(principal, class.authentication(), secrets, freshness, deadline)?)
     }
 
+    fn credentials_kept(&self) -> (usize, usize) {
+        self.exchange.kept()
+    }
+
     fn backend(&self) -> Arc<AwsBackend> {
         self.backend.clone()
     }

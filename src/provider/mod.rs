@@ -71,5 +71,8 @@ pub trait Provider: Send + Sync + 'static {
         deadline: Instant,
     ) -> Result<Self::Credentials, Self::Error>;
 
+    /// How many credentials are kept, and what they take in bytes.
+    fn credentials_kept(&self) -> (usize, usize);
+
     fn backend(&self) -> Arc<Self::Backend>;
 }

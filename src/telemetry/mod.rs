@@ -6,5 +6,5 @@ mod process;
 mod record;
 
 pub use logs::{Log, start};
-pub use metrics::{Api, Cache, Got, Metrics, VolumesNow, Write, metrics};
+pub use metrics::{Api, Cache, Got, Metrics, VolumeNow, VolumesNow, Write, metrics};
 pub use record::{MountRecord, Operation, Outcome, Stage};

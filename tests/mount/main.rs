@@ -19,5 +19,6 @@ mod policy;
 mod process;
 mod refusals;
 mod roles;
+mod status;
 mod time;
 mod trouble;

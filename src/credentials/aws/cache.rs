@@ -19,6 +19,8 @@ use crate::reason::Explained as _;
 use crate::secrets::aws::Session;
 use crate::telemetry::{Cache, Got, metrics};
 
+/// What a session takes beside its token, about.
+const ENTRY_BYTES: usize = 1_024;
 /// More than the pods of a node have.
 const MOST_SESSIONS: usize = 4_096;
 /// Part of a session's life, in percent, after which it is renewed, and by how much that differs.
@@ -88,6 +90,18 @@ enum State {
 impl Sessions {
     pub fn new(clock: Arc<dyn WallClock>) -> Self {
         Self { flights: Flights::new(MOST_SESSIONS), clock }
+    }
+
+    /// How many are kept, and what they take in bytes, about.
+    pub fn size(&self) -> (usize, usize) {
+        let (mut count, mut bytes) = (0, 0);
+        self.flights.each(|_, kept| {
+            if let Some(Held { session, .. }) = &kept.session {
+                count += 1;
+                bytes += ENTRY_BYTES + session.credentials.session_token().map_or(0, str::len);
+            }
+        });
+        (count, bytes)
     }
 
     /// The session of a key, made with `make` where there is none that will do.
