@@ -10,6 +10,9 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+/// Where operators ask the provider of this node, in a directory of its own pod.
+pub const ADMIN_SOCKET: &str = "/run/secretmount/admin.sock";
+
 /// Settings of `secretmount serve`.
 #[derive(Debug, Clone, Args)]
 pub struct Settings {
@@ -138,6 +141,16 @@ pub struct Settings {
     #[arg(long, env = "SECRETMOUNT_EVENT_ON_ROTATION", value_name = "BOOL", value_parser = parse_bool,
         default_value = "true", default_missing_value = "true", num_args = 0..=1, require_equals = true)]
     pub event_on_rotation: bool,
+
+    /// Tell each volume's last success and failures by names of pod, volume and class among the numbers too
+    #[arg(long, env = "SECRETMOUNT_METRICS_PER_VOLUME", value_name = "BOOL", value_parser = parse_bool,
+        default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true)]
+    pub metrics_per_volume: bool,
+
+    /// Unix socket for `secretmount status`, `refresh` and `log-level`; empty for none
+    #[arg(long, env = "SECRETMOUNT_ADMIN_SOCKET", value_name = "FILE", value_parser = parse_admin_socket,
+        default_value = ADMIN_SOCKET)]
+    pub admin_socket: PathBuf,
 
     /// What is logged: error, warn, info, debug or trace, or a filter such as secretmount=debug
     #[arg(long, env = "SECRETMOUNT_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
@@ -358,6 +371,14 @@ pub fn parse_duration(raw: &str) -> Result<Duration, String> {
         rest = after;
     }
     if raw.is_empty() { Err(HELP.into()) } else { Ok(total) }
+}
+
+/// An absolute path of a file, or nothing.
+pub fn parse_admin_socket(raw: &str) -> Result<PathBuf, String> {
+    match PathBuf::from(raw) {
+        path if raw.is_empty() || path.is_absolute() && path.file_name().is_some() => Ok(path),
+        _ => Err("write an absolute path like /run/secretmount/admin.sock, or nothing for no socket".into()),
+    }
 }
 
 fn parse_mount_deadline(raw: &str) -> Result<Duration, String> {

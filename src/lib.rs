@@ -31,6 +31,7 @@ pub mod reason;
 pub mod render;
 pub mod secrets;
 pub mod sensitive;
+mod socket;
 pub mod spec;
 pub mod telemetry;
 mod turns;

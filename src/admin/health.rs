@@ -34,7 +34,7 @@ impl Health {
 
     /// Each socket, with what is wrong with it. The path that the driver dials is dialled, so one that another process has put
     /// there, or somebody has removed, is seen.
-    async fn ready(&self) -> Vec<(String, Result<(), String>)> {
+    pub(super) async fn ready(&self) -> Vec<(String, Result<(), String>)> {
         let mut found = Vec::new();
         for socket in &self.sockets {
             let asked = tokio::time::timeout(ANSWERED_WITHIN, ask(socket)).await;

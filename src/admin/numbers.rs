@@ -6,26 +6,26 @@ use async_trait::async_trait;
 use http::StatusCode;
 
 use super::{Page, Pages};
+use crate::mount::Mounter;
+use crate::provider::Provider;
 use crate::telemetry::metrics;
 
-/// Whoever counts what is there now, when somebody looks.
-#[async_trait]
-pub trait Observe: Send + Sync + 'static {
-    async fn observe(&self);
+/// The page of scrapes, `/metrics`.
+pub struct Numbers<P: Provider> {
+    pub mounter: Arc<Mounter<P>>,
+    /// Whether each volume is told by its names.
+    pub each_volume: bool,
 }
 
-/// The page of scrapes, `/metrics`.
-pub struct Numbers<O>(pub Arc<O>);
-
 #[async_trait]
-impl<O: Observe> Pages for Numbers<O> {
+impl<P: Provider> Pages for Numbers<P> {
     const NAME: &'static str = "metrics";
 
     async fn page(&self, path: &str, _: Option<&str>, accept: &str) -> Option<Page> {
         if path != "/metrics" {
             return None;
         }
-        self.0.observe().await;
+        self.mounter.observe(self.each_volume).await;
         // Whoever says nothing, or takes anything, gets what is current.
         let is_old = accept.contains("text/plain") && !accept.contains("application/openmetrics-text");
         let (content_type, body) = match is_old {

@@ -1,10 +1,14 @@
 //! The command line: one file for each subcommand.
 
+mod ask;
 mod check;
 mod given;
+mod log_level;
 mod reach;
+mod refresh;
 mod schema;
 mod serve;
+mod status;
 
 use std::process::ExitCode;
 
@@ -31,6 +35,12 @@ enum Command {
     Serve(Box<Settings>),
     /// Check SecretProviderClasses in manifests, without AWS and without a cluster
     Check(check::Options),
+    /// Show what the provider of this node knows: volumes, what fails and why, caches, sockets
+    Status(status::Options),
+    /// Have secrets read anew at the next refresh, instead of what is kept of them
+    Refresh(refresh::Options),
+    /// Change what the provider of this node logs, until it starts anew
+    LogLevel(log_level::Options),
     /// Print a JSON Schema for editors
     Schema(schema::Options),
 }
@@ -41,7 +51,8 @@ Examples:
   secretmount serve --kubelet-dir /var/lib/kubelet --log-format text
   secretmount --provider-volume=/etc/kubernetes/secrets-store-csi-providers --driver-writes-secrets=true
   secretmount check deploy/ --output github
-  helm template . | secretmount check -";
+  helm template . | secretmount check -
+  kubectl exec --namespace kube-system ds/secretmount -- secretmount status";
 
 /// Runs what the arguments of the process ask for.
 pub fn run() -> ExitCode {
@@ -51,6 +62,9 @@ pub fn run() -> ExitCode {
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let settings = match cli.command {
         Some(Command::Check(options)) => return check::run(&options),
+        Some(Command::Status(options)) => return status::run(&options),
+        Some(Command::Refresh(options)) => return refresh::run(&options),
+        Some(Command::LogLevel(options)) => return log_level::run(&options),
         Some(Command::Schema(options)) => {
             schema::run(&options);
             return ExitCode::SUCCESS;

@@ -21,6 +21,7 @@ pub fn reach(settings: &Settings) -> Reach {
             None => change.extend(mounted_pods(&std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())),
         }
     }
+    change.extend(settings.admin_socket.parent().map(Path::to_owned));
     Reach { read: named.flat_map(with_successors).map(Path::to_owned).collect(), change }
 }
 
@@ -70,11 +71,18 @@ mod tests {
     fn only_who_writes_reaches_volumes() {
         let kubelet = tempfile::tempdir().expect("a directory");
         let flag = format!("--kubelet-dir={}", kubelet.path().display());
+        let reach_of = |arguments: &[&str]| reach_of(&[&["--admin-socket="], arguments].concat());
         assert_eq!(reach_of(&["--provider-volume=/run/a,/run/b", &flag]).change[2..], [kubelet.path()]);
         std::fs::create_dir(kubelet.path().join("pods")).expect("made");
         assert_eq!(reach_of(&["--provider-volume=/run/a", &flag]).change[1..], [kubelet.path().join("pods")]);
         let reach = reach_of(&["--provider-volume=/run/a", &flag, "--driver-writes-secrets=true"]);
         assert_eq!(reach.change, [Path::new("/run/a")]);
+    }
+
+    #[test]
+    fn the_socket_of_operators_has_its_directory() {
+        let reach = reach_of(&["--provider-volume=/run/a", "--driver-writes-secrets=true"]);
+        assert_eq!(reach.change, [Path::new("/run/a"), Path::new("/run/secretmount")]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `secretmount serve`: puts the rooms together and runs until it is told to stop.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::reach::reach;
-use crate::admin::{Health, Numbers, Observe, listen};
+use crate::admin::{Health, Numbers, Operations, Writer, listen, listen_at};
 use crate::aws::Document;
 use crate::clock::SystemClock;
 use crate::cluster::{ClusterError, KubernetesApi, KubernetesClient};
@@ -19,7 +20,7 @@ use crate::credentials::aws::{Endpoint, Exchange};
 use crate::events::Events;
 use crate::grpc::v1alpha1::csi_driver_provider_server::CsiDriverProviderServer;
 use crate::grpc::{self, ProviderService, Shutdown};
-use crate::hardening::{Confined, confine};
+use crate::hardening::{Confined, confine, swaps};
 use crate::identity::{Expectation, Identity, KeySource, PublishedKeys};
 use crate::mount::{Listener, Mounter, Refreshes, Writing};
 use crate::plan::aws::Region;
@@ -74,7 +75,7 @@ async fn serve(settings: Settings, given: &str, log: Arc<Log>, confined: Confine
     for warning in settings.official.warnings() {
         warn!(warning, "a flag is ignored");
     }
-    if is_swapping(&std::fs::read_to_string("/proc/swaps").unwrap_or_default()) {
+    if swaps() {
         warn!("this node swaps: secrets in volumes and in memory may be written to its disk; switch swap off");
     }
     if settings.shutdown_grace < settings.mount_deadline {
@@ -123,7 +124,8 @@ async fn serve(settings: Settings, given: &str, log: Arc<Log>, confined: Confine
         Some(TokenKeys::Url(url)) => Some(KeySource::Published(Arc::new(Document::at(url)?))),
     };
     open_health(&settings, &stop)?;
-    let Some(identity) = identity(cluster, &settings, keys, node, &stop).await else { return Ok(()) };
+    let operations = open_to_operators(&settings, confined, &log);
+    let Some(identity) = identity(cluster, &settings, keys, node, &operations, &stop).await else { return Ok(()) };
 
     let writing = match settings.driver_writes_secrets {
         true => Writing::Driver,
@@ -135,8 +137,10 @@ async fn serve(settings: Settings, given: &str, log: Arc<Log>, confined: Confine
     let mounter = Arc::new(Mounter::new(provider, identity, writing, settings.limits, refreshes, at_once, listener));
     tokio::spawn(sweep(Arc::downgrade(&mounter), Arc::downgrade(&log)));
     if settings.metrics_port != 0 {
-        tokio::spawn(listen(settings.metrics_port, Arc::new(Numbers(mounter.clone())), stop.clone()));
+        let numbers = Numbers { mounter: mounter.clone(), each_volume: settings.metrics_per_volume };
+        tokio::spawn(listen(settings.metrics_port, Arc::new(numbers), stop.clone()));
     }
+    operations.serves(mounter.clone());
     let closing = CancellationToken::new();
     let service = ProviderService::new(mounter, settings.mount_deadline, closing.clone());
     let shutdown = Shutdown { stop, grace: settings.shutdown_grace, closing };
@@ -170,17 +174,26 @@ fn open_health(settings: &Settings, stop: &CancellationToken) -> anyhow::Result<
         port != settings.metrics_port,
         "--health-port and --metrics-port are both {port}; give them two ports, so that probes have one to themselves"
     );
-    let directories = settings.provider_volume.iter().filter(|directory| directory.is_dir());
-    let sockets = directories.map(|directory| directory.join(Aws::SOCKET)).collect();
-    tokio::spawn(listen(port, Arc::new(Health::new(sockets)), stop.clone()));
+    tokio::spawn(listen(port, Arc::new(Health::new(sockets(settings))), stop.clone()));
     Ok(())
 }
 
-#[async_trait]
-impl Observe for Mounter<Aws> {
-    async fn observe(&self) {
-        self.observe().await;
+/// The socket of operators, where it is wanted. Open before the driver's, so that it can be asked what a provider waits for.
+fn open_to_operators(settings: &Settings, confined: Confined, log: &Arc<Log>) -> Arc<Operations<Aws>> {
+    let writer = if settings.driver_writes_secrets { Writer::Driver } else { Writer::Provider };
+    let node = settings.node_name.clone().filter(|node| !node.is_empty());
+    let operations = Arc::new(Operations::new(sockets(settings), writer, confined, node, Arc::downgrade(log)));
+    let (path, pages) = (settings.admin_socket.clone(), operations.clone());
+    if !path.as_os_str().is_empty() {
+        tokio::spawn(async move { listen_at(&path, pages).await });
     }
+    operations
+}
+
+/// The places that the driver dials.
+fn sockets(settings: &Settings) -> Vec<PathBuf> {
+    let directories = settings.provider_volume.iter().filter(|directory| directory.is_dir());
+    directories.map(|directory| directory.join(Aws::SOCKET)).collect()
 }
 
 /// Secrets that nobody may be served any more are not to lie in memory until somebody asks, and lines that are lost are not to
@@ -207,6 +220,7 @@ async fn identity(
     settings: &Settings,
     keys: Option<KeySource>,
     node: Option<String>,
+    operations: &Operations<Aws>,
     stop: &CancellationToken,
 ) -> Option<Identity> {
     let expected = Expectation {
@@ -229,16 +243,12 @@ async fn identity(
             },
         };
         warn!(%error, retry_in = ?pause, "not ready: the cluster's signing keys cannot be read");
+        operations.waits_for(Some(format!("the cluster's signing keys cannot be read: {error}")));
         tokio::select! {
             () = stop.cancelled() => return None,
             () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
         }
     }
-}
-
-/// Whether there is swap space, from the text of `/proc/swaps`: a headline, and a line for each.
-fn is_swapping(swaps: &str) -> bool {
-    swaps.lines().skip(1).any(|line| !line.trim().is_empty())
 }
 
 /// Cancelled by SIGTERM and SIGINT.
@@ -256,16 +266,4 @@ fn stop_signal() -> anyhow::Result<CancellationToken> {
         cancelled.cancel();
     });
     Ok(stop)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn f84_swap_space_is_seen() {
-        let headline = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n";
-        assert!(!is_swapping(headline) && !is_swapping(""));
-        assert!(is_swapping(&format!("{headline}/swapfile file 1048572 0 -2\n")));
-    }
 }

@@ -4,12 +4,10 @@ mod codec;
 mod final_codes;
 mod server;
 mod service;
-mod socket;
 mod status;
 
 pub use server::{Shutdown, serve};
 pub use service::ProviderService;
-pub use socket::{Socket, SocketError};
 pub use status::status_of;
 
 /// Generated from `proto/v1alpha1.proto`.

@@ -17,16 +17,16 @@ use tower::Service;
 use tracing::{info, warn};
 
 use super::final_codes::FinalCodes;
-use super::socket::{Socket, SocketError};
+use crate::socket::{ACCEPT_PAUSE, Socket, SocketError, is_allowed};
 use crate::telemetry::metrics;
 
 /// Calls of one connection at a time.
 const MAX_STREAMS: u32 = 256;
 const MAX_HEADER_BYTES: u32 = 16 * 1024;
+/// Which setting names the directories of the driver.
+const SETTING: &str = "--provider-volume";
 /// How long answers given at the very end may take to get out.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// Pause after a failed accept: without descriptors the next one fails at once too.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// When to stop.
 pub struct Shutdown {
@@ -51,7 +51,7 @@ where
     let mut bound = Vec::new();
     let mut missing = None;
     for directory in directories {
-        match Socket::bind(directory, name) {
+        match Socket::bind(directory, name, SETTING) {
             Ok(socket) => bound.push((directory.clone(), socket)),
             // A driver has one directory or another, and not all of them are mounted into us.
             Err(error @ SocketError::NoDirectory { .. }) => {
@@ -106,7 +106,7 @@ impl Place {
             tokio::select! {
                 () = stop.cancelled() => break,
                 never = accept(&self.listener, &service, &stop, &mut connections) => match never {},
-                () = self.socket.lost() => match Socket::bind(&self.directory, &self.name) {
+                () = self.socket.lost() => match Socket::bind(&self.directory, &self.name, SETTING) {
                     Ok((socket, listener)) => {
                         warn!(socket = %socket.path().display(), "the socket was gone and is put back");
                         metrics().socket_was_restored();
@@ -148,12 +148,6 @@ where
             },
         }
     }
-}
-
-/// The socket's mode keeps others out already; this does so too where its directory is shared in some other way.
-fn is_allowed(stream: &UnixStream) -> bool {
-    let own = rustix::process::geteuid().as_raw();
-    stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == own)
 }
 
 /// Serves one connection; once it is time to stop, no new call of it.

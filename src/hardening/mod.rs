@@ -2,8 +2,10 @@
 
 mod calls;
 mod files;
+mod kernel;
 
 pub use files::{Confined, Reach, confine};
+pub use kernel::{has_openat2, release, swaps};
 
 use rustix::fs::Mode;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit, umask};

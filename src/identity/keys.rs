@@ -156,6 +156,12 @@ impl Keys {
         let _ = tokio::time::timeout_at(deadline, reading).await;
     }
 
+    /// How many keys there are, and how long ago they were read.
+    pub fn now(&self) -> (usize, Duration) {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        (state.keys.len(), state.at.elapsed())
+    }
+
     async fn read(&self, asked: &mut Instant) -> Result<(), ClusterError> {
         let at = Instant::now();
         *asked = at;

@@ -27,6 +27,7 @@ pub use keys::{KeySource, PublishedKeys};
 pub use principal::{Principal, Scope, VerifiedPod};
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use claims::{Claims, TokenHeader};
 use digest::Digest;
@@ -161,6 +162,16 @@ impl Identity {
     /// How many proofs are kept, and what they take in bytes.
     pub fn kept(&self) -> (usize, usize) {
         self.proofs.size()
+    }
+
+    /// How many keys tokens are verified with, and how long ago those were read. `None` where keys do not count.
+    pub fn keys(&self) -> Option<(usize, Duration)> {
+        self.keys.as_ref().map(Keys::now)
+    }
+
+    /// The node this process runs on, where that is known by now.
+    pub fn node(&self) -> Option<&str> {
+        self.node.get().map(String::as_str)
     }
 
     /// Proves that `token` was issued for `audience` and for exactly this pod.

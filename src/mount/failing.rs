@@ -87,6 +87,20 @@ impl Failing {
         (failures.len(), failures.values().map(|failure| failure.since.elapsed()).max())
     }
 
+    /// How much longer a volume is left alone.
+    pub fn left_alone_for(&self, target: &TargetPath) -> Option<Duration> {
+        let until = self.failures().get(target)?.until;
+        Some(until.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero())
+    }
+
+    /// The next refresh of a volume is tried at once. Says whether it was left alone.
+    pub fn try_next(&self, target: &TargetPath) -> bool {
+        let now = Instant::now();
+        let mut failures = self.failures();
+        let failure = failures.get_mut(target).filter(|failure| failure.until > now);
+        failure.map(|failure| failure.until = now).is_some()
+    }
+
     fn remembered(&self, target: &TargetPath, asked: u64) -> Option<Remembered> {
         let mut failures = self.failures();
         let failure = failures.get_mut(target)?;
@@ -197,6 +211,9 @@ mod tests {
         assert!(!refresh(&failing, &target, "these", true).await.0);
         assert!(refresh(&failing, &target, "those", true).await.0);
         assert_eq!(refresh(&failing, &target, "these", false).await, (true, "fine".into()));
+        assert!(refresh(&failing, &target, "these", true).await.0);
+        assert_eq!((failing.try_next(&target), failing.try_next(&target)), (true, false));
+        assert!(failing.left_alone_for(&target).is_none() && refresh(&failing, &target, "these", false).await.0);
         // As after a first failure.
         for _ in 0..5 {
             assert!(refresh(&failing, &target, "these", true).await.0);

@@ -1,24 +1,27 @@
 //! One mount from end to end: the only place that knows the order of the rooms.
 
-mod answered;
 mod chronicle;
 mod classes;
 mod failing;
+mod ledger;
 mod news;
 mod request;
+mod state;
 
+pub use ledger::{Good, Known, Outage};
 pub use news::{Concerned, Listener, News};
 pub use request::{InvalidRequest, MountRequest};
+pub use state::{Forgotten, State, VolumeState, Whose};
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use answered::Answered;
 use chronicle::Chronicle;
 use classes::Classes;
 use failing::{Failing, Remembered};
+use ledger::Ledger;
 
 use crate::clock::{Freshness, Instant, SystemClock};
 use crate::config::Limits;
@@ -31,9 +34,7 @@ use crate::secrets::{
     CallsAtOnce, CredentialSource, Demand, FetchError, Fetched, Fetcher, Found, Kept, Said, Share, UnfoldError,
 };
 use crate::spec::SpecError;
-use crate::telemetry::{
-    Cache, Delivered, Delivery, Failure, MountRecord, Operation, Outcome, Reading, Stage, VolumesNow, Write, metrics,
-};
+use crate::telemetry::{Delivered, Delivery, Failure, MountRecord, Operation, Outcome, Reading, Stage, Write, metrics};
 use crate::volume::{self, TargetPath, VolumeError, Volumes};
 
 /// The pipeline of one cloud.
@@ -46,7 +47,7 @@ pub struct Mounter<P: Provider> {
     /// How old an answer may be that a refresh is served with.
     max_age: Duration,
     classes: Classes<P::Class>,
-    answered: Answered,
+    ledger: Ledger,
     failing: Failing,
     chronicle: Chronicle,
     listener: Arc<dyn Listener>,
@@ -96,34 +97,14 @@ impl<P: Provider> Mounter<P> {
     ) -> Self {
         let Refreshes { max_age, share, pause_after_failure } = refreshes;
         let fetcher = Fetcher::new(provider.backend(), Kept::new(share, max_age), at_once, limits.max_value_bytes);
-        let (answered, failing) = (Answered::default(), Failing::new(pause_after_failure));
+        let (ledger, failing) = (Ledger::default(), Failing::new(pause_after_failure));
         let (classes, chronicle) = (Classes::default(), Chronicle::default());
-        Self { provider, fetcher, identity, writing, limits, max_age, classes, answered, failing, chronicle, listener }
+        Self { provider, fetcher, identity, writing, limits, max_age, classes, ledger, failing, chronicle, listener }
     }
 
     /// Wipes what is kept and too old to be used. To be called every few seconds.
     pub fn sweep(&self) {
         self.fetcher.sweep();
-    }
-
-    /// Counts what is kept and what fails, for whoever looks at numbers now.
-    pub async fn observe(&self) {
-        for (cache, (entries, bytes)) in [
-            (Cache::Secrets, self.fetcher.kept()),
-            (Cache::Credentials, self.provider.credentials_kept()),
-            (Cache::Tokens, self.identity.kept()),
-        ] {
-            metrics().cache_is(cache, entries, bytes);
-        }
-        let (failing, failing_for) = self.failing.now();
-        let (all, bytes) = match &self.writing {
-            Writing::Provider(volumes) => {
-                let held = volumes.held().await.unwrap_or_default();
-                (held.volumes, held.bytes)
-            }
-            Writing::Driver => (self.answered.len(), 0),
-        };
-        metrics().volumes_are(VolumesNow { all, failing, failing_for, bytes });
     }
 
     /// Serves a mount, and ends by `deadline` whatever happens. A caller that goes away drops the future: then nothing more
@@ -142,22 +123,30 @@ impl<P: Provider> Mounter<P> {
             }
         };
         record.volume(target.volume());
-        if self.answered.contains(&target) {
+        let asked = self.ledger.ask(&target, &request.pod, &request.class);
+        if self.ledger.has_served(&target) {
             record.is_refresh();
         }
         let time = Time { deadline, whole: deadline.saturating_duration_since(Instant::now()) };
         // In a box: those around it would each hold room for it, and a node's start has a hundred of them.
-        let run = Box::pin(self.run(request, target.clone(), time, &record));
+        let run = Box::pin(self.run(&target, request, time, &record));
         let result = time.bound(&record, run).await;
         match &result {
-            Ok((_, outcome)) => {
+            Ok((mounted, outcome)) => {
+                self.ledger.served(&target, asked, &mounted.versions, mounted.files.is_none());
                 if let Some(failed_for) = self.chronicle.recovered(&target) {
                     self.tell(&record, &target, News::RefreshRecovered);
                     record.recovered(failed_for);
                 }
                 record.finish(*outcome);
             }
-            Err(error) => self.note_failure(error, &target, record),
+            Err(error) => {
+                // What is remembered was not tried again.
+                if !matches!(error, MountError::Remembered(_)) {
+                    self.ledger.failed(&target, asked, error.reason(), chain(error));
+                }
+                self.note_failure(error, &target, record);
+            }
         }
         result.map(|(mounted, _)| mounted)
     }
@@ -185,8 +174,8 @@ impl<P: Provider> Mounter<P> {
 
     async fn run(
         &self,
+        target: &TargetPath,
         request: MountRequest,
-        target: TargetPath,
         time: Time,
         record: &MountRecord,
     ) -> Result<(Mounted, Outcome), MountError> {
@@ -205,7 +194,7 @@ impl<P: Provider> Mounter<P> {
         record.way(places(&plan), self.provider.way(&class));
         record.warnings(&plan.warnings);
         if !plan.warnings.is_empty() {
-            self.tell(record, &target, News::ClassWarnings(&plan.warnings));
+            self.tell(record, target, News::ClassWarnings(&plan.warnings));
         }
         let (volume, is_written) = match &self.writing {
             // Looked at before AWS is asked, so that a wrong target costs nothing; closed again while AWS is awaited.
@@ -219,7 +208,7 @@ impl<P: Provider> Mounter<P> {
                 (None, false)
             }
         };
-        let is_refresh = is_written || self.answered.contains(&target);
+        let is_refresh = is_written || self.ledger.has_served(target);
         if is_refresh {
             record.is_refresh();
         }
@@ -228,7 +217,6 @@ impl<P: Provider> Mounter<P> {
         let credentials = credentials.map_err(of_provider)?;
 
         let demand = Demand { since, max_age: is_refresh.then_some(self.max_age), deadline: time.deadline };
-        let target = &target;
         let asked = Asked { target, class: &*class, principal: &principal, plan: &plan, credentials: &credentials };
         let files = self.files(asked, demand, record);
         // What is not there must not be waited for. Where the driver writes, only it knows whether the files are.
@@ -249,7 +237,7 @@ impl<P: Provider> Mounter<P> {
         let Some((volumes, volume)) = volume else {
             let is_known = before.is_some_and(|before| before.has_content_of(&set));
             let outcome = if is_known { Outcome::AnsweredAgain } else { Outcome::Answered };
-            self.delivered(record, target.clone(), set, outcome, &changed);
+            self.delivered(record, target, set, outcome, &changed);
             return Ok((Mounted { versions, files: Some(files) }, outcome));
         };
         let written = volumes.replace(volume, files, plan.layout, time.deadline).await;
@@ -260,7 +248,7 @@ impl<P: Provider> Mounter<P> {
         };
         metrics().volume_write(write);
         written?;
-        self.delivered(record, target.clone(), set, outcome, &changed);
+        self.delivered(record, target, set, outcome, &changed);
         Ok((Mounted { versions, files: None }, outcome))
     }
 
@@ -268,17 +256,16 @@ impl<P: Provider> Mounter<P> {
     fn delivered(
         &self,
         record: &MountRecord,
-        target: TargetPath,
+        target: &TargetPath,
         set: chronicle::Set,
         outcome: Outcome,
         changed: &[(String, String)],
     ) {
         let is_new = matches!(outcome, Outcome::Changed | Outcome::Answered);
         if is_new && record.operation() == Operation::Remount && !changed.is_empty() {
-            self.tell(record, &target, News::Rotated(changed));
+            self.tell(record, target, News::Rotated(changed));
         }
-        self.chronicle.delivered(&target, set);
-        self.answered.note(target);
+        self.chronicle.delivered(target, set);
     }
 
     /// Secrets are looked up, fetched and become files.

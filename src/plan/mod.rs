@@ -49,6 +49,9 @@ pub trait Address: Clone + Eq + Hash + Debug + Display + Send + Sync + 'static {
 
     /// Whether what is there can never be another value.
     fn is_pinned(&self) -> bool;
+
+    /// Whether it is a value of the object that a class calls so.
+    fn is_of(&self, object: &str) -> bool;
 }
 
 /// Everything one mount asks for. At least one object; no two planned files of which one would have to be the other's

@@ -34,6 +34,10 @@ impl Address for Name {
     fn is_pinned(&self) -> bool {
         false
     }
+
+    fn is_of(&self, object: &str) -> bool {
+        self.0 == object
+    }
 }
 
 /// Renders one secret through `expressions`, each into a file of its own name.

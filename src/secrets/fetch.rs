@@ -58,6 +58,11 @@ impl<B: SecretBackend, R: Eq + Hash + Send + Sync> Fetcher<B, R> {
         self.kept.size()
     }
 
+    /// Forgets what is kept for a namespace of an object, or of all. Says how many answers those were.
+    pub fn forget(&self, namespace: &str, object: Option<&str>) -> usize {
+        self.kept.forget(namespace, |address| object.is_none_or(|object| address.is_of(object)))
+    }
+
     /// Drops what is kept and too old for everybody.
     pub fn sweep(&self) {
         self.kept.sweep();
@@ -357,6 +362,10 @@ mod tests {
 
         fn is_pinned(&self) -> bool {
             self.1.starts_with("pinned")
+        }
+
+        fn is_of(&self, object: &str) -> bool {
+            self.1 == object
         }
     }
 

@@ -163,6 +163,17 @@ impl<R: Eq + Hash, A: Address> Kept<R, A> {
         metrics().evicted(Cache::Secrets, Eviction::Age, old);
     }
 
+    /// Drops what was read for a namespace at the addresses that are meant. Says how many answers those were.
+    pub fn forget(&self, namespace: &str, is_meant: impl Fn(&A) -> bool) -> usize {
+        let mut forgotten = 0;
+        self.table().retain(|address, entry| {
+            let stays = *entry.namespace != *namespace || !is_meant(address);
+            forgotten += usize::from(!stays);
+            stays
+        });
+        forgotten
+    }
+
     fn table(&self) -> MutexGuard<'_, Table<R, A>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -268,6 +279,10 @@ mod tests {
 
         fn is_pinned(&self) -> bool {
             self.0 == 0
+        }
+
+        fn is_of(&self, object: &str) -> bool {
+            self.to_string() == object
         }
     }
 

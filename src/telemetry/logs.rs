@@ -6,8 +6,10 @@ use tracing::Level;
 use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::Layer as _;
+use tracing_subscriber::Registry;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::LogFormat;
@@ -37,12 +39,21 @@ const WAITING_LINES: usize = 1_000;
 pub struct Log {
     _writer: WorkerGuard,
     lost: ErrorCounter,
+    filter: reload::Handle<Targets, Registry>,
 }
 
 impl Log {
     /// How many lines were lost since the start.
     pub fn lost_lines(&self) -> usize {
         self.lost.dropped_lines()
+    }
+
+    /// From now on that is logged.
+    ///
+    /// # Errors
+    /// See [`start`]; then everything stays as it was.
+    pub fn set_level(&self, level: &str) -> anyhow::Result<()> {
+        Ok(self.filter.reload(filter(level)?)?)
     }
 }
 
@@ -51,10 +62,10 @@ impl Log {
 /// # Errors
 /// A level that is neither a level nor a filter, in words that say what is.
 pub fn start(level: &str, format: LogFormat) -> anyhow::Result<Log> {
-    let filter = filter(level)?;
+    let (filter, handle) = reload::Layer::new(filter(level)?);
     let builder = NonBlockingBuilder::default().thread_name("log").lossy(true).buffered_lines_limit(WAITING_LINES);
     let (lines, writer) = builder.finish(io::stderr());
-    let log = Log { _writer: writer, lost: lines.error_counter() };
+    let log = Log { _writer: writer, lost: lines.error_counter(), filter: handle };
     let lines = tracing_subscriber::fmt::layer().with_writer(lines);
     let registry = tracing_subscriber::registry();
     match format {

@@ -71,6 +71,7 @@ pub struct Metrics {
     key_set_read: Seconds,
     volumes: Gauges<1>,
     failing_since: Sometimes,
+    each_volume: EachVolume,
     volume_writes: Counters<1>,
     volume_written: Gauge,
     objects_skipped: Counters<1>,
@@ -165,6 +166,54 @@ pub struct VolumesNow {
     pub failing_for: Option<Duration>,
     /// What is in them, where this process writes.
     pub bytes: u64,
+}
+
+/// One volume as it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumeNow {
+    pub pod_namespace: String,
+    pub pod_name: String,
+    pub volume: String,
+    pub secret_provider_class: String,
+    /// How long ago it was last served, where it ever was.
+    pub last_success: Option<Duration>,
+    /// How often it has failed since.
+    pub failures: u32,
+}
+
+/// Each volume by its names, where the operator wants that. They are no words of this program, and their number is that of a
+/// node's volumes.
+#[derive(Debug, Clone, Default)]
+struct EachVolume(Arc<Mutex<Vec<VolumeNow>>>);
+
+impl Collector for EachVolume {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
+        let volumes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if volumes.is_empty() {
+            return Ok(());
+        }
+        let labels = |volume: &VolumeNow| {
+            [
+                ("pod_namespace", volume.pod_namespace.clone()),
+                ("pod_name", volume.pod_name.clone()),
+                ("volume", volume.volume.clone()),
+                ("secret_provider_class", volume.secret_provider_class.clone()),
+            ]
+        };
+        let (name, help) = ("volume_last_success_timestamp", "When a volume was last served.");
+        let mut times = encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Gauge)?;
+        for volume in &*volumes {
+            if let Some(age) = volume.last_success {
+                ConstGauge::new(ago(age)).encode(times.encode_family(&labels(volume))?)?;
+            }
+        }
+        let (name, help) = ("volume_consecutive_failures", "How often a volume has failed since it was last served.");
+        let mut failures = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for volume in &*volumes {
+            ConstGauge::new(i64::from(volume.failures)).encode(failures.encode_family(&labels(volume))?)?;
+        }
+        Ok(())
+    }
 }
 
 /// When the refresh first failed that has failed for longest: a time that is only there while one fails.
@@ -307,6 +356,7 @@ impl Metrics {
             key_set_read: Gauge::default(),
             volumes: Family::default(),
             failing_since: Sometimes::default(),
+            each_volume: EachVolume::default(),
             volume_writes: Family::default(),
             volume_written: Gauge::default(),
             objects_skipped: Family::default(),
@@ -343,6 +393,7 @@ impl Metrics {
         registry.register_with_unit("jwks_last_success_timestamp", help, Unit::Seconds, this.key_set_read.clone());
         registry.register("volumes", "Volumes of running pods, as far as known", this.volumes.clone());
         registry.register_collector(Box::new(this.failing_since.clone()));
+        registry.register_collector(Box::new(this.each_volume.clone()));
         registry.register("volume_writes", "What mounts did to volumes", this.volume_writes.clone());
         let help = "What this process has written into volumes that are still mounted";
         registry.register_with_unit("volume_written", help, Unit::Bytes, this.volume_written.clone());
@@ -491,13 +542,19 @@ impl Metrics {
         self.volumes.get_or_create(&[("state", "current")]).set(now.all.saturating_sub(now.failing) as i64);
         self.volumes.get_or_create(&[("state", "failing")]).set(now.failing as i64);
         self.volume_written.set(i64::try_from(now.bytes).unwrap_or(i64::MAX));
-        match now.failing_for {
-            None => self.failing_since.set(None),
-            Some(age) => {
-                let since = SystemTime::now().checked_sub(age).unwrap_or(UNIX_EPOCH);
-                self.failing_since.set(Some(unix_seconds(since)));
-            }
-        }
+        self.failing_since.set(now.failing_for.map(ago));
+    }
+
+    /// Where each volume is to be told by its names.
+    pub fn each_volume_is(&self, now: Vec<VolumeNow>) {
+        *self.each_volume.0.lock().unwrap_or_else(PoisonError::into_inner) = now;
+    }
+
+    /// How often something that is kept was looked for and there, of all looks.
+    pub fn hits(&self, cache: Cache) -> (u64, u64) {
+        let count =
+            |got: Got| self.cache_requests.get_or_create(&[("cache", cache.word()), ("result", got.word())]).get();
+        (count(Got::Hit) + count(Got::Joined), Got::ALL.into_iter().map(count).sum())
     }
 
     pub fn volume_write(&self, write: Write) {
@@ -575,6 +632,11 @@ pub(super) const fn word_of(code: Code) -> &'static str {
     }
 }
 
+/// A time by its age, in seconds since 1970.
+fn ago(age: Duration) -> f64 {
+    unix_seconds(SystemTime::now().checked_sub(age).unwrap_or(UNIX_EPOCH))
+}
+
 fn unix_seconds(time: SystemTime) -> f64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
@@ -609,7 +671,32 @@ mod tests {
         metrics.backend_request(api, "ok", Duration::ZERO);
         metrics.backend_retries(api, 1);
         metrics.event_is_known("SecretRotated");
+        metrics.each_volume_is(vec![a_volume("web-0")]);
         assert_eq!(documented, described(&metrics.classic()));
+    }
+
+    fn a_volume(pod: &str) -> VolumeNow {
+        VolumeNow {
+            pod_namespace: "shop".into(),
+            pod_name: pod.into(),
+            volume: "secrets".into(),
+            secret_provider_class: "shop-db".into(),
+            last_success: Some(Duration::ZERO),
+            failures: 2,
+        }
+    }
+
+    #[test]
+    fn a24_a_hostile_name_stays_in_its_label() {
+        let metrics = Metrics::new();
+        metrics.each_volume_is(vec![a_volume("web\"} 1\nsecretmount_panics_total 7")]);
+        let text = metrics.open_metrics();
+        let labels = r#"{pod_namespace="shop",pod_name="web\"} 1\nsecretmount_panics_total 7",volume="secrets",secret_provider_class="shop-db"}"#;
+        assert!(text.contains(&format!("\nsecretmount_volume_consecutive_failures{labels} 2\n")), "{text}");
+        assert!(text.contains(&format!("\nsecretmount_volume_last_success_timestamp_seconds{labels} ")), "{text}");
+        assert!(!text.contains("\nsecretmount_panics_total 7"), "{text}");
+        metrics.each_volume_is(Vec::new());
+        assert!(!metrics.open_metrics().contains("secretmount_volume_consecutive_failures"));
     }
 
     #[test]

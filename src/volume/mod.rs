@@ -38,7 +38,7 @@ mod writer;
 pub use headroom::Lack;
 pub use own::OwnDirectory;
 pub use served::Held;
-pub use target::{PodTarget, TargetPath};
+pub use target::{PodTarget, TargetPath, has_unique_mount_ids};
 pub use writer::Volumes;
 
 use std::io;

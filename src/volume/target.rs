@@ -105,6 +105,11 @@ impl Mounted {
     }
 }
 
+/// Whether this kernel has ids of mounts that are never given again.
+pub fn has_unique_mount_ids() -> bool {
+    statx(CWD, "/", AtFlags::empty(), MNT_ID_UNIQUE).is_ok_and(|stat| stat.stx_mask & MNT_ID_UNIQUE.bits() != 0)
+}
+
 fn device(stat: &Statx) -> (u32, u32) {
     (stat.stx_dev_major, stat.stx_dev_minor)
 }

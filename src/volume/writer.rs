@@ -3,6 +3,7 @@
 //! Writing blocks, so it happens on a thread of its own; it cannot be interrupted there, so it asks for itself whether it is
 //! still wanted. Of two processes on one volume, such as two versions of this provider, the one that was asked later wins.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -124,13 +125,17 @@ impl Volumes {
         .await
     }
 
-    /// What has been written into volumes that are still mounted.
+    /// The volumes that this process has written and that are still mounted, with the bytes that are in them.
     ///
     /// # Errors
     /// When there is no volume thread any more.
-    pub async fn held(&self) -> Result<Held, VolumeError> {
+    pub async fn mounted(&self) -> Result<HashMap<TargetPath, u64>, VolumeError> {
         let targets = self.served.lock().unwrap_or_else(PoisonError::into_inner).targets();
-        self.run(move || Ok(Held::of(&targets))).await
+        self.run(move || {
+            let mounted = targets.into_iter().filter(|(target, _)| target.is_mounted());
+            Ok(mounted.map(|(target, bytes)| (target.path().clone(), bytes)).collect())
+        })
+        .await
     }
 
     async fn run<T: Send + 'static>(

@@ -1,9 +1,8 @@
 //! What operators see of the process: its health and its numbers.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use devcloud::node::Node;
+use devcloud::node::{Node, Provider};
 use devcloud::{Fault, FaultKind};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -18,7 +17,7 @@ fn free_ports() -> [u16; 2] {
 
 /// Status and body.
 async fn get(port: u16, path: &str, accept: &str) -> (u16, String) {
-    let mut stream = connected(port).await;
+    let mut stream = connected(port).await.expect("somebody listens");
     let question = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n");
     stream.write_all(question.as_bytes()).await.expect("sent");
     let mut answer = String::new();
@@ -27,21 +26,23 @@ async fn get(port: u16, path: &str, accept: &str) -> (u16, String) {
     (head.split(' ').nth(1).expect("a status").parse().expect("a number"), body.to_owned())
 }
 
-/// The listener starts beside the socket, and not before it.
-async fn connected(port: u16) -> TcpStream {
-    loop {
-        match TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).await {
-            Ok(stream) => return stream,
-            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-        }
-    }
+async fn connected(port: u16) -> std::io::Result<TcpStream> {
+    TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).await
+}
+
+/// A port is opened beside the socket, and not before it.
+async fn is_open(provider: &Provider, port: u16) {
+    assert!(provider.logged(&format!("\"message\":\"listening\",\"port\":{port}")).await, "{}", provider.log());
 }
 
 pub async fn world(more: &[&str]) -> (World, u16, u16) {
     let [health, metrics] = free_ports();
     let ports = [format!("--health-port={health}"), format!("--metrics-port={metrics}")];
     let arguments: Vec<&str> = ports.iter().map(String::as_str).chain(more.iter().copied()).collect();
-    (World::with(&arguments).await, health, metrics)
+    let world = World::with(&arguments).await;
+    is_open(&world.provider, health).await;
+    is_open(&world.provider, metrics).await;
+    (world, health, metrics)
 }
 
 /// The numbers, as they are now.
@@ -82,6 +83,7 @@ async fn f1_who_waits_for_the_api_server_lives_and_is_not_ready() {
     cloud.inject(Fault::new(FaultKind::Reset).service("kubernetes"));
     let [health, _] = free_ports();
     let provider = start(&cloud, &node, &[&format!("--health-port={health}")], &[]);
+    is_open(&provider, health).await;
     assert_eq!(get(health, "/livez", "").await.0, 200);
     let (status, body) = get(health, "/readyz", "").await;
     assert!(status == 503 && body.contains("it cannot be dialled"), "{body}");
@@ -169,12 +171,41 @@ async fn what_fails_is_seen_until_it_is_mended() {
 }
 
 #[tokio::test]
+async fn each_volume_is_told_by_its_names_where_that_is_wanted_and_as_long_as_it_is_there() {
+    needs_mounts!();
+    let (world, _, metrics) = world(&["--metrics-per-volume"]).await;
+    world.cloud.put_secret(REGION, "shop/key", "one");
+    let volume = world.publish();
+    let class = class_of(&["shop/key"]);
+    let scrape = async || get(metrics, "/metrics", "").await.1;
+    assert!(!scrape().await.contains("secretmount_volume_consecutive_failures"));
+    world.mount(&class, &volume).await.expect("mounted");
+    let labels = r#"{pod_namespace="shop",pod_name="web-0",volume="secrets",secret_provider_class="shop-db"}"#;
+    let (success, failures) = (
+        format!("secretmount_volume_last_success_timestamp_seconds{labels}"),
+        format!("secretmount_volume_consecutive_failures{labels}"),
+    );
+    let text = scrape().await;
+    assert_eq!(value(&text, &failures), Some("0"), "{text}");
+    assert!(value(&text, &success).is_some_and(|time| time.parse::<f64>().is_ok_and(|time| time > 1e9)), "{text}");
+
+    world.cloud.inject(Fault::on("GetSecretValue", FaultKind::Reset));
+    for _ in 0..2 {
+        world.mount(&class, &volume).await.expect_err("AWS is down");
+    }
+    assert_eq!(value(&scrape().await, &failures), Some("2"));
+    volume.unmount().expect("unmounted");
+    assert!(!scrape().await.contains("secretmount_volume_consecutive_failures"), "its pod has gone");
+}
+
+#[tokio::test]
 async fn f82_a_flood_of_the_ports_neither_stops_mounts_nor_probes() {
     let (world, health, metrics) = world(&["--driver-writes-secrets=true"]).await;
     world.cloud.put_secret(REGION, "shop/key", "one");
     let mut slow = Vec::new();
     for number in 0..500 {
-        let mut stream = connected(if number % 2 == 0 { health } else { metrics }).await;
+        let port = if number % 2 == 0 { health } else { metrics };
+        let mut stream = connected(port).await.expect("somebody listens");
         // Half a question, and then nothing. Who is cut off may see it here already.
         let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nHost:").await;
         slow.push(stream);
@@ -189,7 +220,7 @@ async fn f82_a_flood_of_the_ports_neither_stops_mounts_nor_probes() {
 
 /// The status of whatever comes, if anything does.
 async fn raw(port: u16, question: &str) -> String {
-    let mut stream = connected(port).await;
+    let mut stream = connected(port).await.expect("somebody listens");
     let _ = stream.write_all(question.as_bytes()).await;
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer).await;

@@ -21,5 +21,6 @@ mod policy;
 mod process;
 mod refusals;
 mod roles;
+mod status;
 mod time;
 mod trouble;

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -177,6 +177,9 @@ pub fn start_by(
     let binary = env!("CARGO_BIN_EXE_secretmount");
     let kubelet = format!("--kubelet-dir={}", node.kubelet_dir().display());
     let volume = format!("--provider-volume={}", node.providers_dir().display());
+    let admin = admin_socket(node);
+    std::fs::create_dir_all(admin.parent().expect("in a directory")).expect("made");
+    let admin = format!("--admin-socket={}", admin.display());
     // Tests see what AWS holds and does now, unless they say otherwise.
     let is_said = |flag: &&&str| {
         let name = flag.split('=').next().unwrap_or(flag);
@@ -184,10 +187,16 @@ pub fn start_by(
     };
     let at_once: Vec<&str> =
         ["--max-age=0s", "--failed-refresh-pause=0s"].iter().filter(|flag| !is_said(flag)).copied().collect();
-    let arguments = [&["serve", &kubelet, &volume], &at_once[..], arguments].concat();
+    let admin: Vec<&str> = [admin.as_str()].iter().filter(|flag| !is_said(flag)).copied().collect();
+    let arguments = [&["serve", &kubelet, &volume], &admin[..], &at_once[..], arguments].concat();
     let command = [command.iter().map(String::as_str).collect(), vec![binary], arguments].concat();
     let (program, arguments) = command.split_first().expect("at least the binary");
     Provider::start(Path::new(program), arguments, cloud, node, "aws.sock", environment).expect("the provider starts")
+}
+
+/// Where operators ask the provider of a node.
+pub fn admin_socket(node: &Node) -> PathBuf {
+    node.scratch().join("operators/admin.sock")
 }
 
 /// A class with a Region.

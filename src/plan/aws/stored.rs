@@ -154,6 +154,14 @@ impl Address for Stored {
     fn is_pinned(&self) -> bool {
         self.item.is_pinned()
     }
+
+    fn is_of(&self, object: &str) -> bool {
+        match &self.item {
+            Item::Secret(Secret { id, .. }) | Item::List(List::Versions { secret: id }) => id == object,
+            Item::Parameter(Parameter { name, .. }) => name == object,
+            Item::List(List::Secrets(_) | List::Parameters(_)) => false,
+        }
+    }
 }
 
 impl Item {

@@ -1,4 +1,4 @@
-//! The socket that the driver dials: put in place in one step, watched, and removed only while it is ours.
+//! Unix sockets of this process: put in place in one step, watched, and removed only while they are ours.
 
 use std::fs;
 use std::io;
@@ -21,7 +21,10 @@ const KNOCK: Duration = Duration::from_secs(1);
 /// Longest path of a Unix socket: `sun_path` of `unix(7)`, less its end.
 const MAX_PATH_BYTES: usize = 107;
 
-/// A socket of ours in a directory of the driver.
+/// Pause after a failed accept: without descriptors the next one fails at once too.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// A socket of ours in some directory.
 #[derive(Debug)]
 pub struct Socket {
     path: PathBuf,
@@ -33,15 +36,13 @@ pub struct Socket {
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
     #[error(
-        "{path} is too long for a Unix socket ({length} bytes; {MAX_PATH_BYTES} is the limit); set a shorter --provider-volume"
+        "{path} is too long for a Unix socket ({length} bytes; {MAX_PATH_BYTES} is the limit); set a shorter {setting}"
     )]
-    TooLong { path: String, length: usize },
+    TooLong { path: String, length: usize, setting: &'static str },
     #[error("{path} is {what}, which this provider does not replace; remove it")]
     Occupied { path: String, what: &'static str },
-    #[error(
-        "{directory} is not there; mount the driver's provider directory into this provider, or correct --provider-volume"
-    )]
-    NoDirectory { directory: String },
+    #[error("{directory} is not there; mount it into this provider, or correct {setting}")]
+    NoDirectory { directory: String, setting: &'static str },
     #[error(
         "{directory} {problem}, who could put a socket of theirs into the place of this provider's; give the directory to root, with mode 0755"
     )]
@@ -51,24 +52,39 @@ pub enum SocketError {
 }
 
 impl Socket {
-    /// Listens in `directory` under `name`. An earlier socket of that name, stale or not, is replaced without a moment in
+    /// Listens in `directory` under `name`, where nobody but root, or whoever runs this, may put another one into its place.
+    /// `setting` is the one that names the directory.
+    ///
+    /// # Errors
+    /// Says what is in the way.
+    pub fn bind(directory: &Path, name: &str, setting: &'static str) -> Result<(Self, UnixListener), SocketError> {
+        if let Ok(found) = fs::metadata(directory)
+            && let Some(problem) = others_may_write(&found)
+        {
+            return Err(SocketError::Untrusted { directory: directory.display().to_string(), problem });
+        }
+        Self::bind_in_any(directory, name, setting)
+    }
+
+    /// The same, whoever may write in `directory`. An earlier socket of that name, stale or not, is replaced without a moment in
     /// which there is none. Only root, or whoever runs this, can connect.
     ///
     /// # Errors
     /// Says what is in the way.
-    pub fn bind(directory: &Path, name: &str) -> Result<(Self, UnixListener), SocketError> {
+    pub fn bind_in_any(
+        directory: &Path,
+        name: &str,
+        setting: &'static str,
+    ) -> Result<(Self, UnixListener), SocketError> {
         let io = |source| SocketError::Io { directory: directory.display().to_string(), source };
         let path = directory.join(name);
         let private = directory.join(format!(".{name}.{}", random::hex::<8>()));
         let length = private.as_os_str().len();
         if length > MAX_PATH_BYTES {
-            return Err(SocketError::TooLong { path: path.display().to_string(), length });
+            return Err(SocketError::TooLong { path: path.display().to_string(), length, setting });
         }
         if !directory.is_dir() {
-            return Err(SocketError::NoDirectory { directory: directory.display().to_string() });
-        }
-        if let Some(problem) = others_may_write(&fs::metadata(directory).map_err(io)?) {
-            return Err(SocketError::Untrusted { directory: directory.display().to_string(), problem });
+            return Err(SocketError::NoDirectory { directory: directory.display().to_string(), setting });
         }
         if let Ok(found) = fs::symlink_metadata(&path)
             && !found.file_type().is_socket()
@@ -137,6 +153,13 @@ impl Socket {
     }
 }
 
+/// Whether root, or whoever runs this, is at the other end. A socket's mode keeps others out already; this does so too where its
+/// directory is shared in some other way.
+pub fn is_allowed(stream: &UnixStream) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == own)
+}
+
 /// Who else than root, and whoever runs this, could take and replace names in a directory.
 fn others_may_write(directory: &fs::Metadata) -> Option<String> {
     let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
@@ -155,12 +178,14 @@ fn others_may_write(directory: &fs::Metadata) -> Option<String> {
 mod tests {
     use super::*;
 
+    const SETTING: &str = "--provider-volume";
+
     #[tokio::test]
     async fn a_socket_is_private_and_replaces_a_stale_one() {
         let directory = tempfile::tempdir().expect("directory");
         let path = directory.path().join("aws.sock");
         drop(std::os::unix::net::UnixListener::bind(&path).expect("a stale socket"));
-        let (socket, _listener) = Socket::bind(directory.path(), "aws.sock").expect("bound");
+        let (socket, _listener) = Socket::bind(directory.path(), "aws.sock", SETTING).expect("bound");
         assert_eq!(fs::metadata(&path).expect("there").mode() & 0o7777, 0o600);
         tokio::net::UnixStream::connect(&path).await.expect("somebody listens");
         socket.remove();
@@ -175,9 +200,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn f72_a_socket_that_is_gone_or_dead_is_noticed_and_one_of_somebody_who_answers_is_not() {
         let directory = tempfile::tempdir().expect("directory");
-        let (socket, _listener) = Socket::bind(directory.path(), "aws.sock").expect("bound");
+        let (socket, _listener) = Socket::bind(directory.path(), "aws.sock", SETTING).expect("bound");
         assert!(!notices(&socket).await, "it is there");
-        let (other, listener) = Socket::bind(directory.path(), "aws.sock").expect("bound again");
+        let (other, listener) = Socket::bind(directory.path(), "aws.sock", SETTING).expect("bound again");
         assert!(!notices(&socket).await, "somebody else answers");
         drop(listener);
         assert!(notices(&socket).await, "nobody listens");
@@ -188,8 +213,8 @@ mod tests {
     #[tokio::test]
     async fn a_socket_of_somebody_else_is_not_removed() {
         let directory = tempfile::tempdir().expect("directory");
-        let (first, _first) = Socket::bind(directory.path(), "aws.sock").expect("bound");
-        let (second, _second) = Socket::bind(directory.path(), "aws.sock").expect("bound again");
+        let (first, _first) = Socket::bind(directory.path(), "aws.sock", SETTING).expect("bound");
+        let (second, _second) = Socket::bind(directory.path(), "aws.sock", SETTING).expect("bound again");
         first.remove();
         assert!(second.path().exists());
     }
@@ -199,7 +224,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("directory");
         for (mode, is_refused) in [(0o755, false), (0o775, false), (0o1777, true), (0o757, true)] {
             fs::set_permissions(directory.path(), fs::Permissions::from_mode(mode)).expect("set");
-            match Socket::bind(directory.path(), "aws.sock") {
+            match Socket::bind(directory.path(), "aws.sock", SETTING) {
                 Ok(_) => assert!(!is_refused, "{mode:o}"),
                 Err(error) => assert!(is_refused && error.to_string().contains("mode 0755"), "{mode:o}: {error}"),
             }
@@ -207,10 +232,10 @@ mod tests {
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o775)).expect("set");
         let given = |uid, gid| std::os::unix::fs::chown(directory.path(), uid, gid).is_ok();
         if given(None, Some(1_001)) && given(Some(1_000), None) {
-            let error = Socket::bind(directory.path(), "aws.sock").expect_err("another user's");
+            let error = Socket::bind(directory.path(), "aws.sock", SETTING).expect_err("another user's");
             assert!(error.to_string().contains("belongs to user 1000"), "{error}");
             assert!(given(Some(0), None));
-            let error = Socket::bind(directory.path(), "aws.sock").expect_err("another group's");
+            let error = Socket::bind(directory.path(), "aws.sock", SETTING).expect_err("another group's");
             assert!(error.to_string().contains("group 1001"), "{error}");
         }
     }
@@ -219,11 +244,11 @@ mod tests {
     async fn a27_what_is_no_socket_is_not_replaced() {
         let directory = tempfile::tempdir().expect("directory");
         fs::create_dir(directory.path().join("aws.sock")).expect("made");
-        let error = Socket::bind(directory.path(), "aws.sock").expect_err("a directory is in the way");
+        let error = Socket::bind(directory.path(), "aws.sock", SETTING).expect_err("a directory is in the way");
         assert!(error.to_string().contains("is a directory"), "{error}");
         let missing = directory.path().join("missing");
-        assert!(matches!(Socket::bind(&missing, "aws.sock"), Err(SocketError::NoDirectory { .. })));
+        assert!(matches!(Socket::bind(&missing, "aws.sock", SETTING), Err(SocketError::NoDirectory { .. })));
         let long = directory.path().join("x".repeat(120));
-        assert!(matches!(Socket::bind(&long, "aws.sock"), Err(SocketError::TooLong { .. })));
+        assert!(matches!(Socket::bind(&long, "aws.sock", SETTING), Err(SocketError::TooLong { .. })));
     }
 }

@@ -1,0 +1,137 @@
+//! What is there at the moment, for whoever looks at numbers or asks for all of it; and what he may have forgotten.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use super::ledger::{GONE_AFTER, Known};
+use super::{Mounter, Writing};
+use crate::clock::Instant;
+use crate::provider::Provider;
+use crate::telemetry::{Cache, VolumeNow, VolumesNow, metrics};
+
+/// All that is known.
+#[derive(Debug)]
+pub struct State {
+    pub volumes: Vec<VolumeState>,
+    /// Answers of the cloud, credentials and proofs of tokens: how many are kept, and what they take in bytes.
+    pub secrets: (usize, usize),
+    pub credentials: (usize, usize),
+    pub tokens: (usize, usize),
+    /// How many keys tokens are verified with, and their age. `None` where keys do not count.
+    pub keys: Option<(usize, Duration)>,
+    /// Where this process runs, once that is known.
+    pub node: Option<String>,
+}
+
+/// What is known of a volume.
+#[derive(Debug)]
+pub struct VolumeState {
+    pub known: Known,
+    /// What this process has written into it, where it has and the volume is still mounted.
+    pub bytes: Option<u64>,
+    /// How much longer it is left alone after a failure.
+    pub left_alone_for: Option<Duration>,
+}
+
+/// Whose volumes are meant: those of which everything is true that is set.
+#[derive(Debug, Default)]
+pub struct Whose {
+    pub namespace: Option<String>,
+    pub pod: Option<String>,
+}
+
+impl Whose {
+    fn are(&self, known: &Known) -> bool {
+        self.namespace.as_ref().is_none_or(|namespace| *namespace == known.pod.namespace)
+            && self.pod.as_ref().is_none_or(|pod| *pod == known.pod.name)
+    }
+}
+
+/// What a wish to ask anew has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Forgotten {
+    /// The volumes that were meant.
+    pub volumes: usize,
+    /// Those of them that were left alone after a failure.
+    pub left_alone: usize,
+    /// Answers that were kept for them and their like.
+    pub answers: usize,
+}
+
+impl<P: Provider> Mounter<P> {
+    /// Counts what is kept and what fails, for whoever looks at numbers now; also for `each_volume`.
+    pub async fn observe(&self, each_volume: bool) {
+        for (cache, (entries, bytes)) in [
+            (Cache::Secrets, self.fetcher.kept()),
+            (Cache::Credentials, self.provider.credentials_kept()),
+            (Cache::Tokens, self.identity.kept()),
+        ] {
+            metrics().cache_is(cache, entries, bytes);
+        }
+        let volumes = self.volumes().await;
+        let (failing, failing_for) = self.failing.now();
+        let bytes = volumes.iter().filter_map(|volume| volume.bytes);
+        let all = match &self.writing {
+            Writing::Provider(_) => bytes.clone().count(),
+            Writing::Driver => volumes.iter().filter(|volume| volume.known.good.is_some()).count(),
+        };
+        metrics().volumes_are(VolumesNow { all, failing, failing_for, bytes: bytes.sum() });
+        if each_volume {
+            metrics().each_volume_is(volumes.into_iter().filter_map(VolumeState::into_number).collect());
+        }
+    }
+
+    /// All that is known at the moment.
+    pub async fn state(&self) -> State {
+        State {
+            volumes: self.volumes().await,
+            secrets: self.fetcher.kept(),
+            credentials: self.provider.credentials_kept(),
+            tokens: self.identity.kept(),
+            keys: self.identity.keys(),
+            node: self.identity.node().map(str::to_owned),
+        }
+    }
+
+    /// Makes the next refresh of some volumes ask the cloud, for an object or for all of theirs: also where one has failed of
+    /// late. Answers are kept for all who have the same rights, so others of their namespaces may ask anew too.
+    pub fn forget(&self, whose: &Whose, object: Option<&str>) -> Forgotten {
+        let mut meant = self.ledger.all();
+        meant.retain(|known| whose.are(known));
+        let left_alone = meant.iter().filter(|known| self.failing.try_next(&known.target)).count();
+        let namespaces: HashSet<&str> = meant.iter().map(|known| known.pod.namespace.as_str()).collect();
+        let answers = namespaces.into_iter().map(|namespace| self.fetcher.forget(namespace, object)).sum();
+        Forgotten { volumes: meant.len(), left_alone, answers }
+    }
+
+    /// Those that have not gone.
+    async fn volumes(&self) -> Vec<VolumeState> {
+        let seen = Instant::now();
+        let mounted = match &self.writing {
+            Writing::Provider(volumes) => volumes.mounted().await.unwrap_or_default(),
+            Writing::Driver => Default::default(),
+        };
+        self.ledger.forget_gone(seen, |target| mounted.contains_key(target));
+        let volume = |known: Known| VolumeState {
+            bytes: mounted.get(&known.target).copied(),
+            left_alone_for: self.failing.left_alone_for(&known.target),
+            known,
+        };
+        self.ledger.all().into_iter().map(volume).collect()
+    }
+}
+
+impl VolumeState {
+    /// For whoever counts. `None` where nobody knows whether its pod still runs.
+    fn into_number(self) -> Option<VolumeNow> {
+        let Known { target, pod, class, wanted, good, failure, .. } = self.known;
+        (self.bytes.is_some() || wanted.elapsed() < GONE_AFTER).then(|| VolumeNow {
+            pod_namespace: pod.namespace,
+            pod_name: pod.name,
+            volume: target.volume().to_owned(),
+            secret_provider_class: class,
+            last_success: good.map(|good| good.last.elapsed()),
+            failures: failure.map_or(0, |failure| failure.times),
+        })
+    }
+}
