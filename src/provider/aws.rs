@@ -175,7 +175,7 @@ impl Provider for Aws {
     }
 
     fn credentials_kept(&self) -> (usize, usize) {
-        self.exchange.kept()
+        self.exchange.sessions_kept()
     }
 
     fn backend(&self) -> Arc<AwsBackend> {

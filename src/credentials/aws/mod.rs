@@ -80,7 +80,7 @@ impl Exchange {
     }
 
     /// How many sessions are kept, and what they take in bytes.
-    pub fn kept(&self) -> (usize, usize) {
+    pub fn sessions_kept(&self) -> (usize, usize) {
         self.sessions.size()
     }
 
@@ -100,22 +100,22 @@ impl Exchange {
             Origin::Irsa { role } => {
                 let (accounts, policy, sts) = (self.accounts.clone(), self.policy.clone(), self.sts.clone());
                 let (of, role) = (principal.clone(), OnceCell::new_with(role.clone()));
-                self.keeping(principal, Irsa { accounts, policy, sts, principal: of, freshness, role })
+                self.kept(principal, Irsa { accounts, policy, sts, principal: of, freshness, role })
             }
             Origin::PodIdentity(family) => {
                 let (agent, of, family) = (self.agent.clone(), principal.clone(), *family);
-                self.keeping(principal, PodIdentity { agent, principal: of, family, deadline })
+                self.kept(principal, PodIdentity { agent, principal: of, family, deadline })
             }
             Origin::NodePublishSecret => AwsCredentials::Given(principal.scope(), StaticKeys::of(secrets, principal)?),
         };
         let hops = authentication.hops.iter().zip(1..);
         Ok(hops.fold(first, |by, (hop, number)| {
             let (sts, hop) = (self.sts.clone(), hop.clone());
-            self.keeping(principal, Assumed { sts, principal: principal.clone(), by, hop, number })
+            self.kept(principal, Assumed { sts, principal: principal.clone(), by, hop, number })
         }))
     }
 
-    fn keeping(&self, principal: &Principal, source: impl Source + 'static) -> AwsCredentials {
+    fn kept(&self, principal: &Principal, source: impl Source + 'static) -> AwsCredentials {
         AwsCredentials::Kept(Kept {
             source: Box::new(source),
             sessions: self.sessions.clone(),
