@@ -37,6 +37,8 @@ const THREADS: usize = 1;
 /// Names are looked up on threads of their own, and where no name server answers each is held up for many seconds.
 const MOST_LOOKUPS: usize = 64;
 const SWEPT_EVERY: Duration = Duration::from_secs(5);
+/// After how many sweeps it is looked which volumes have gone: that takes a call of the kernel for each.
+const LOOKED_AFTER_SWEEPS: u32 = 12;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
@@ -200,9 +202,13 @@ fn sockets(settings: &Settings) -> Vec<PathBuf> {
 /// be missed by nobody.
 async fn sweep(mounter: Weak<Mounter<Aws>>, log: Weak<Log>) {
     let mut ticks = tokio::time::interval(SWEPT_EVERY);
-    let mut known = 0;
+    let (mut known, mut sweeps) = (0, 0_u32);
     while let (Some(mounter), Some(log)) = (mounter.upgrade(), log.upgrade()) {
         mounter.sweep();
+        sweeps = sweeps.wrapping_add(1);
+        if sweeps.is_multiple_of(LOOKED_AFTER_SWEEPS) {
+            mounter.forget_gone().await;
+        }
         let lost = log.lost_lines();
         if lost > known {
             warn!(lines = lost - known, "log lines were lost: nobody read them");

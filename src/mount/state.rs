@@ -1,6 +1,6 @@
 //! What is there at the moment, for whoever looks at numbers or asks for all of it; and what he may have forgotten.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use super::ledger::{GONE_AFTER, Known};
@@ -8,6 +8,7 @@ use super::{Mounter, Writing};
 use crate::clock::Instant;
 use crate::provider::Provider;
 use crate::telemetry::{Cache, VolumeNow, VolumesNow, metrics};
+use crate::volume::TargetPath;
 
 /// All that is known.
 #[derive(Debug)]
@@ -104,14 +105,25 @@ impl<P: Provider> Mounter<P> {
         Forgotten { volumes: meant.len(), left_alone, answers }
     }
 
-    /// Those that have not gone.
-    async fn volumes(&self) -> Vec<VolumeState> {
+    /// Forgets volumes that have gone. To be called now and then, so that they are not kept until somebody looks.
+    pub async fn forget_gone(&self) {
+        self.mounted().await;
+    }
+
+    /// The volumes that this process has written and that are still there, with the bytes in them. Others are forgotten.
+    async fn mounted(&self) -> HashMap<TargetPath, u64> {
         let seen = Instant::now();
         let mounted = match &self.writing {
             Writing::Provider(volumes) => volumes.mounted().await.unwrap_or_default(),
-            Writing::Driver => Default::default(),
+            Writing::Driver => HashMap::new(),
         };
         self.ledger.forget_gone(seen, |target| mounted.contains_key(target));
+        mounted
+    }
+
+    /// Those that have not gone.
+    async fn volumes(&self) -> Vec<VolumeState> {
+        let mounted = self.mounted().await;
         let volume = |known: Known| VolumeState {
             bytes: mounted.get(&known.target).copied(),
             left_alone_for: self.failing.left_alone_for(&known.target),

@@ -4,7 +4,7 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use devcloud::node::Node;
+use devcloud::node::{Node, Provider};
 use devcloud::{Fault, FaultKind};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -52,7 +52,7 @@ async fn world(arguments: &[&str]) -> World {
     world
 }
 
-async fn is_open(provider: &devcloud::node::Provider) {
+async fn is_open(provider: &Provider) {
     assert!(provider.logged("\"name\":\"operations\"").await, "{}", provider.log());
 }
 
@@ -238,26 +238,28 @@ async fn a24_the_socket_is_private_and_goes_with_its_process_unless_it_is_anothe
     }
 }
 
+/// The program as another user runs it, who finds it and the socket: somebody has been careless with modes.
+fn as_a_stranger(node: &Node) -> [String; 4] {
+    let program = node.scratch().join("secretmount");
+    std::fs::copy(env!("CARGO_BIN_EXE_secretmount"), &program).expect("copied");
+    let directory = admin_socket(node).parent().expect("in a directory").to_owned();
+    std::fs::create_dir_all(&directory).expect("made");
+    for path in [node.scratch(), &directory, &program] {
+        std::fs::set_permissions(path, Permissions::from_mode(0o777)).expect("set");
+    }
+    let program = program.to_str().expect("UTF-8");
+    ["setpriv", "--reuid=1001", "--clear-groups", program].map(str::to_owned)
+}
+
 #[tokio::test]
 async fn a24_another_user_is_not_answered() {
     if !may_chown() {
         return;
     }
     let world = world(&["--driver-writes-secrets=true"]).await;
-    let socket = admin_socket(&world.node);
-    // Whatever modes say: somebody may have been careless with them.
-    let client = world.node.scratch().join("secretmount");
-    std::fs::copy(env!("CARGO_BIN_EXE_secretmount"), &client).expect("copied");
-    for (path, mode) in [
-        (world.node.scratch(), 0o755),
-        (socket.parent().expect("in a directory"), 0o755),
-        (Path::new(&socket), 0o666),
-        (&client, 0o755),
-    ] {
-        std::fs::set_permissions(path, Permissions::from_mode(mode)).expect("set");
-    }
-    let stranger = ["setpriv", "--reuid=1001", "--clear-groups", client.to_str().expect("UTF-8")];
-    let said = run(&stranger, &world.node, &["status"]).await;
+    let stranger = as_a_stranger(&world.node);
+    std::fs::set_permissions(admin_socket(&world.node), Permissions::from_mode(0o666)).expect("set");
+    let said = run(&stranger.each_ref().map(String::as_str), &world.node, &["status"]).await;
     assert_eq!((said.code, said.out.as_str()), (Some(3), ""), "{}", said.err);
     assert!(world.provider.logged("closed a connection of another user than root").await);
     assert_eq!(operate(&world.node, &["status"]).await.code, Some(0));
@@ -268,21 +270,15 @@ async fn a24_a_socket_of_another_user_is_not_believed() {
     if !may_chown() {
         return;
     }
-    let node = Node::new().expect("a node");
-    let socket = admin_socket(&node);
-    std::fs::create_dir(socket.parent().expect("in a directory")).expect("made");
-    for path in [node.scratch(), socket.parent().expect("in a directory")] {
-        std::fs::set_permissions(path, Permissions::from_mode(0o777)).expect("set");
-    }
-    let script = "import socket,sys; s=socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); print(flush=True); s.accept()";
-    let mut impostor = tokio::process::Command::new("setpriv")
-        .args(["--reuid=1001", "--clear-groups", "python3", "-c", script])
-        .arg(&socket)
-        .stdout(std::process::Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("setpriv and python3 are there");
-    impostor.stdout.take().expect("piped").read_u8().await.expect("it listens");
+    let (cloud, node) = (cloud().await, Node::new().expect("a node"));
+    // It goes no further than to its socket for operators.
+    cloud.inject(Fault::new(FaultKind::Reset).service("kubernetes"));
+    let impostor = as_a_stranger(&node);
+    let socket = format!("--admin-socket={}", admin_socket(&node).display());
+    let arguments = [&impostor[1..], &["serve".to_owned(), socket]].concat();
+    let impostor = Provider::start(Path::new(&impostor[0]), &arguments, &cloud, &node, "aws.sock", &[]);
+    let impostor = impostor.expect("started");
+    is_open(&impostor).await;
     let said = operate(&node, &["status"]).await;
     assert!(said.code == Some(3) && said.err.contains("another user's"), "{}", said.err);
 }
