@@ -31,6 +31,7 @@ pub mod render;
 pub mod secrets;
 pub mod sensitive;
 pub mod spec;
+pub mod startup_taint;
 pub mod telemetry;
 mod turns;
 pub mod volume;

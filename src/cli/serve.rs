@@ -1,5 +1,6 @@
 //! `secretmount serve`: puts the rooms together and runs until it is told to stop.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ use crate::provider::Provider;
 use crate::provider::aws::Aws;
 use crate::secrets::aws::AwsBackend;
 use crate::secrets::{CallsAtOnce, Share};
+use crate::startup_taint::StartupTaint;
 use crate::telemetry::{self, Log, metrics};
 use crate::volume::Volumes;
 
@@ -101,7 +103,8 @@ async fn serve(settings: Settings, log: Arc<Log>, confined: Confined) -> anyhow:
     };
     let policy = Arc::new(policy);
     let aws = crate::aws::configuration(settings.endpoint_calls).await?;
-    let cluster: Arc<dyn KubernetesApi> = Arc::new(KubernetesClient::from_environment().await?);
+    let client = KubernetesClient::from_environment().await?;
+    let cluster: Arc<dyn KubernetesApi> = Arc::new(client.clone());
     let node = settings.node_name.clone().filter(|node| !node.is_empty());
     // A pod has one session and many secrets.
     let (agent_limit, calls) = (settings.official.agent_limit(), settings.endpoint_calls.div_ceil(2));
@@ -116,6 +119,7 @@ async fn serve(settings: Settings, log: Arc<Log>, confined: Confined) -> anyhow:
         Some(TokenKeys::Url(url)) => Some(KeySource::Published(Arc::new(Document::at(url)?))),
     };
     open_health(&settings, &stop)?;
+    look_after_taint(&settings, client, &stop)?;
     let Some(identity) = identity(cluster, &settings, keys, node, &stop).await else { return Ok(()) };
 
     let writing = match settings.driver_writes_secrets {
@@ -163,9 +167,26 @@ fn open_health(settings: &Settings, stop: &CancellationToken) -> anyhow::Result<
         port != settings.metrics_port,
         "--health-port and --metrics-port are both {port}; give them two ports, so that probes have one to themselves"
     );
+    tokio::spawn(listen(port, Arc::new(Health::new(sockets(settings))), stop.clone()));
+    Ok(())
+}
+
+/// Where the driver dials. Directories that are not there are not served.
+fn sockets(settings: &Settings) -> Vec<PathBuf> {
     let directories = settings.provider_volume.iter().filter(|directory| directory.is_dir());
-    let sockets = directories.map(|directory| directory.join(Aws::SOCKET)).collect();
-    tokio::spawn(listen(port, Arc::new(Health::new(sockets)), stop.clone()));
+    directories.map(|directory| directory.join(Aws::SOCKET)).collect()
+}
+
+/// The taint that this node has until its pods can have secrets, where there is one.
+///
+/// # Errors
+/// Nobody says which node this is.
+fn look_after_taint(settings: &Settings, client: KubernetesClient, stop: &CancellationToken) -> anyhow::Result<()> {
+    let Some(key) = settings.startup_taint.clone() else { return Ok(()) };
+    let node = settings.node_name.clone().filter(|node| !node.is_empty());
+    let node = node.context("--startup-taint needs --node-name, or NODE_NAME from spec.nodeName in the DaemonSet")?;
+    let taint = StartupTaint::new(key, node, client, Health::new(sockets(settings)));
+    tokio::spawn(taint.look_after(stop.clone()));
     Ok(())
 }
 

@@ -1,13 +1,17 @@
-//! What is asked of the Kubernetes API: six questions, none of them about secrets.
+//! What is asked of the Kubernetes API: six questions on the way of a mount, none of them about secrets, and what `raw` reads
+//! of it for those who look at nodes and at the installation.
 //!
 //! Not here: what an annotation means (`credentials`), whether a token is genuine (`identity`).
 
 mod authorization;
 mod client;
 mod connection;
+pub mod objects;
+mod raw;
 mod trust;
 
 pub use client::KubernetesClient;
+pub use objects::CSI_DRIVER;
 
 use std::collections::BTreeMap;
 

@@ -19,5 +19,6 @@ mod policy;
 mod process;
 mod refusals;
 mod roles;
+mod startup_taint;
 mod time;
 mod trouble;
