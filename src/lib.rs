@@ -20,6 +20,7 @@ mod flights;
 pub mod grpc;
 pub mod hardening;
 pub mod identity;
+pub mod installation;
 pub mod lint;
 pub mod mount;
 pub mod plan;

@@ -1,6 +1,7 @@
 //! The command line: one file for each subcommand.
 
 mod check;
+mod installation;
 mod reach;
 mod schema;
 mod serve;
@@ -28,7 +29,7 @@ struct Cli {
 enum Command {
     /// Serve the driver on this node (the default)
     Serve(Box<Settings>),
-    /// Check SecretProviderClasses in manifests, without AWS and without a cluster
+    /// Check SecretProviderClasses in manifests, without AWS and without a cluster; with --cluster, the installation in one
     Check(check::Options),
     /// Print a JSON Schema for editors
     Schema(schema::Options),
@@ -40,7 +41,8 @@ Examples:
   secretmount serve --kubelet-dir /var/lib/kubelet --log-format text
   secretmount --provider-volume=/etc/kubernetes/secrets-store-csi-providers --driver-writes-secrets=true
   secretmount check deploy/ --output github
-  helm template . | secretmount check -";
+  helm template . | secretmount check -
+  secretmount check --cluster";
 
 /// Runs what the arguments of the process ask for.
 pub fn run() -> ExitCode {

@@ -13,6 +13,7 @@ mod files;
 mod find;
 mod freshness;
 mod identity;
+mod installation;
 mod parameters;
 mod pod_identity;
 mod policy;
