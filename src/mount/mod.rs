@@ -15,6 +15,7 @@ use std::time::Duration;
 use answered::Answered;
 use classes::Classes;
 use failing::{Failing, Remembered};
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Freshness, Instant, SystemClock};
 use crate::config::Limits;
@@ -109,23 +110,33 @@ impl<P: Provider> Mounter<P> {
         metrics().volumes_are(VolumesNow { all, failing, failing_for, bytes });
     }
 
-    /// Serves a mount, and ends by `deadline` whatever happens. A caller that goes away drops the future: then nothing more
-    /// is asked of anyone and nothing more is written.
+    /// Serves a mount, and ends by `deadline`, or once `closing` is cancelled, whatever happens. A caller that goes away drops
+    /// the future: then nothing more is asked of anyone and nothing more is written. `answer` makes of it what the caller gets.
     ///
     /// # Errors
     /// The cause, with a final gRPC code. The volume is as it was before, but for what [`VolumeError`] says.
-    pub async fn mount(&self, request: MountRequest, deadline: Instant) -> Result<Mounted, MountError> {
+    pub async fn mount<T>(
+        &self,
+        request: MountRequest,
+        deadline: Instant,
+        closing: &CancellationToken,
+        answer: impl FnOnce(Mounted) -> Result<T, MountError>,
+    ) -> Result<T, MountError> {
         let record = MountRecord::start(&request.pod, &request.class);
         let time = Time { deadline, whole: deadline.saturating_duration_since(Instant::now()) };
         // In a box: those around it would each hold room for it, and a node's start has a hundred of them.
         let run = Box::pin(self.run(request, time, &record));
-        let result = time.bound(&record, run).await;
+        let result = tokio::select! {
+            result = time.bound(&record, run) => result,
+            () = closing.cancelled() => Err(MountError::ShuttingDown),
+        };
+        let result = result.and_then(|(mounted, outcome)| Ok((answer(mounted)?, outcome)));
         match &result {
             Ok((_, outcome)) => record.finish(*outcome),
             Err(MountError::Remembered(error)) => record.fail_again(error.reason()),
             Err(error) => record.fail(error.reason(), &chain(error)),
         }
-        result.map(|(mounted, _)| mounted)
+        result.map(|(answer, _)| answer)
     }
 
     async fn run(
@@ -311,6 +322,10 @@ pub enum MountError {
         "the class sets {problem}, which the driver cannot do, and on this node it writes the files; remove it from the class, or start the provider without --driver-writes-secrets"
     )]
     DriverWrites { problem: &'static str },
+    #[error(
+        "the files have {size} bytes, and the driver takes {limit} in one answer; mount less, or let the provider write"
+    )]
+    TooLarge { size: usize, limit: usize },
     #[error(transparent)]
     Remembered(#[from] Remembered),
     #[error("the provider on this node is shutting down; kubelet tries again, and its successor serves")]
@@ -330,6 +345,7 @@ impl Explained for MountError {
             Self::Volume(error) => error.reason(),
             Self::BudgetSpent { .. } => Reason::BudgetSpent,
             Self::DriverWrites { .. } => Reason::ConflictingSettings,
+            Self::TooLarge { .. } => Reason::ResponseTooLarge,
             Self::Remembered(error) => error.reason(),
             Self::ShuttingDown => Reason::ShuttingDown,
         }

@@ -7,4 +7,4 @@ mod record;
 
 pub use logs::{Log, start};
 pub use metrics::{Api, Cache, Got, Metrics, VolumesNow, Write, metrics};
-pub use record::{MountRecord, Operation, Outcome, Stage};
+pub use record::{MountRecord, Operation, Outcome, Stage, refused};

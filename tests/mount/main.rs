@@ -18,6 +18,7 @@ mod parameters;
 mod pod_identity;
 mod policy;
 mod process;
+mod reasons;
 mod refusals;
 mod roles;
 mod startup_taint;
