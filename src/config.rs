@@ -79,6 +79,10 @@ pub struct Settings {
     #[arg(long, env = "NODE_NAME", value_name = "NAME")]
     pub node_name: Option<String>,
 
+    /// Key of a taint that is removed from this node once its pods can have secrets
+    #[arg(long, env = "SECRETMOUNT_STARTUP_TAINT", value_name = "KEY", value_parser = parse_taint_key)]
+    pub startup_taint: Option<String>,
+
     /// Issuer that tokens must name; without it, the one that the API server's discovery document names
     #[arg(long, env = "SECRETMOUNT_TOKEN_ISSUER", value_name = "URL")]
     pub token_issuer: Option<String>,
@@ -388,6 +392,16 @@ fn parse_mount_deadline(raw: &str) -> Result<Duration, String> {
     }
 }
 
+/// <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set>
+fn parse_taint_key(raw: &str) -> Result<String, String> {
+    let (prefix, name) = raw.split_once('/').unwrap_or(("none", raw));
+    let is_known = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    match [prefix, name].iter().all(|part| !part.is_empty() && part.len() <= 253 && part.chars().all(is_known)) {
+        true => Ok(raw.to_owned()),
+        false => Err("write the key of a taint alone, like secretmount.dev/agent-not-ready".into()),
+    }
+}
+
 /// Without TLS anybody on the way could put in keys of their own.
 fn parse_token_keys(raw: &str) -> Result<TokenKeys, String> {
     let is_url = raw.parse::<http::Uri>().is_ok_and(|uri| {
@@ -422,6 +436,16 @@ mod tests {
             assert!(parse_duration(raw).is_err(), "{raw:?} was accepted");
         }
         assert!(parse_mount_deadline("0s").is_err());
+    }
+
+    #[test]
+    fn a_taint_is_named_by_its_key_alone() {
+        for key in ["secretmount.dev/agent-not-ready", "startup", "a_b.c"] {
+            assert_eq!(parse_taint_key(key).as_deref(), Ok(key));
+        }
+        for other in ["", "a/", "/a", "a/b/c", "key=value:NoSchedule", "key:NoExecute", "a b", &"x".repeat(254)] {
+            assert!(parse_taint_key(other).is_err(), "{other:?} was accepted");
+        }
     }
 
     #[test]

@@ -141,11 +141,55 @@ mod tests {
         }
     }
 
-    #[test]
-    fn every_reason_is_documented() {
+    /// The chapters of `docs/errors.md` that are about a code, by its name: each section with its heading.
+    fn chapters() -> Vec<(&'static str, Vec<(&'static str, &'static str)>)> {
         let page = include_str!("../docs/errors.md");
-        for reason in Reason::ALL {
-            assert!(page.contains(&format!("\n### {reason}\n")), "docs/errors.md has no entry for {reason}");
+        let chapters = page.split("\n## ").skip(1).map(|chapter| {
+            let (title, text) = chapter.split_once('\n').expect("a title");
+            let sections = text.split("\n### ").skip(1);
+            let sections = sections.map(|section| section.split_once('\n').expect("a heading")).collect();
+            (title.split(':').next().expect("a code"), sections)
+        });
+        chapters.collect()
+    }
+
+    fn code_of(chapter: &str) -> Code {
+        match chapter {
+            "INVALID_ARGUMENT" => Code::InvalidArgument,
+            "UNAUTHENTICATED" => Code::Unauthenticated,
+            "PERMISSION_DENIED" => Code::PermissionDenied,
+            "NOT_FOUND" => Code::NotFound,
+            "FAILED_PRECONDITION" => Code::FailedPrecondition,
+            "INTERNAL" => Code::Internal,
+            other => panic!("docs/errors.md has a chapter {other}"),
+        }
+    }
+
+    #[test]
+    fn every_reason_has_its_section_under_its_code_and_every_section_its_reason() {
+        for (chapter, sections) in chapters() {
+            let mut documented: Vec<&str> = sections.iter().map(|(heading, _)| *heading).collect();
+            let of_code = Reason::ALL.iter().filter(|reason| reason.code() == code_of(chapter));
+            let mut expected: Vec<&str> = of_code.map(|reason| reason.as_str()).collect();
+            documented.sort_unstable();
+            expected.sort_unstable();
+            assert_eq!(documented, expected, "{chapter}");
+        }
+    }
+
+    #[test]
+    fn every_section_has_a_cause_a_message_what_to_check_and_what_mends_it() {
+        for (reason, section) in chapters().into_iter().flat_map(|(_, sections)| sections) {
+            let (cause, _) = section.split_once("```text\n").unwrap_or_else(|| panic!("{reason} shows no message"));
+            assert!(cause.trim().ends_with('.'), "{reason} does not begin with its cause: {cause}");
+            for message in section.split("```text\n").skip(1) {
+                let (message, _) = message.split_once("\n```").expect("it ends");
+                let message = message.replace('\n', " ");
+                assert!(message.starts_with(&format!("{reason}: ")), "{reason} shows {message}");
+                assert!(message.len() <= 700, "{reason} shows {} bytes", message.len());
+            }
+            assert!(section.contains("\n- "), "{reason} says nothing of what to check");
+            assert!(section.contains("\nFix: "), "{reason} says nothing of what mends it");
         }
     }
 }

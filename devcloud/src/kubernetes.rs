@@ -12,6 +12,8 @@ use serde_json::{Map, Value, json};
 use crate::calls::CallFacts;
 use crate::encoding;
 use crate::exchange::{Answer, Asked};
+pub(crate) use crate::objects::refuse;
+use crate::objects::{Objects, Place};
 use crate::oidc::{Jwt, service_account_of};
 use crate::token::{self, Keyring, Subject, TokenOptions};
 
@@ -78,6 +80,8 @@ pub(crate) struct Cluster {
     pub bearer: Option<Bearer>,
     /// Role ARNs of Pod Identity, by service account.
     pub associations: BTreeMap<Key, String>,
+    /// What was put as it is. It goes before what stands below.
+    pub objects: Objects,
     service_accounts: BTreeMap<Key, Object>,
     nodes: BTreeMap<String, Object>,
     pods: BTreeMap<Key, (Pod, Object)>,
@@ -91,6 +95,7 @@ impl Cluster {
             keyring: Keyring::new(),
             bearer: None,
             associations: BTreeMap::new(),
+            objects: Objects::default(),
             service_accounts: BTreeMap::new(),
             nodes: BTreeMap::new(),
             pods: BTreeMap::new(),
@@ -232,7 +237,7 @@ enum Route<'a> {
     Discovery,
     Version,
     Health,
-    Unknown,
+    Other(&'a str),
 }
 
 impl<'a> Route<'a> {
@@ -254,11 +259,11 @@ impl<'a> Route<'a> {
             [".well-known", "openid-configuration"] => Self::Discovery,
             ["version"] => Self::Version,
             ["livez" | "readyz" | "healthz"] => Self::Health,
-            _ => Self::Unknown,
+            _ => Self::Other(path),
         }
     }
 
-    fn resource(&self) -> &'static str {
+    fn resource(&self) -> &'a str {
         match self {
             Self::ServiceAccount(..) => "serviceaccounts",
             Self::Token(..) => "serviceaccounts/token",
@@ -270,7 +275,7 @@ impl<'a> Route<'a> {
             Self::Discovery => "openid-configuration",
             Self::Version => "version",
             Self::Health => "health",
-            Self::Unknown => "unknown",
+            Self::Other(path) => Place::of(path).map_or("unknown", |place| place.resource),
         }
     }
 
@@ -286,6 +291,10 @@ impl<'a> Route<'a> {
                 let review: Value = serde_json::from_slice(&asked.body).ok()?;
                 service_account_of(review["spec"]["token"].as_str()?)
             }
+            Self::Other(path) => {
+                let place = Place::of(path)?;
+                Some([place.namespace, place.name].into_iter().flatten().collect::<Vec<_>>().join("/"))
+            }
             _ => None,
         }
     }
@@ -293,7 +302,9 @@ impl<'a> Route<'a> {
 
 pub(crate) fn describe(asked: &Asked) -> CallFacts {
     let route = Route::of(&asked.path);
+    let is_list = |path: &str| Place::of(path).is_some_and(|place| place.name.is_none());
     let verb = match asked.method {
+        Method::GET if matches!(route, Route::Other(path) if is_list(path)) => "list",
         Method::POST => "create",
         Method::PUT => "update",
         Method::PATCH => "patch",
@@ -308,13 +319,6 @@ pub(crate) fn describe(asked: &Asked) -> CallFacts {
     }
 }
 
-/// A `Status` object of this reason.
-pub(crate) fn refuse(status: u16, reason: &str, message: &str) -> Answer {
-    let body = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-        "message": message, "reason": reason, "code": status});
-    Answer::json(status, &body).with_code(reason)
-}
-
 pub(crate) fn answer(cluster: &mut Cluster, issuer: &str, asked: &Asked) -> Answer {
     let route = Route::of(&asked.path);
     let open = matches!(route, Route::Health | Route::Version);
@@ -323,6 +327,9 @@ pub(crate) fn answer(cluster: &mut Cluster, issuer: &str, asked: &Asked) -> Answ
         && asked.header("authorization") != format!("Bearer {bearer}")
     {
         return refuse(401, "Unauthorized", "Unauthorized");
+    }
+    if let Some(answer) = cluster.objects.answer(asked) {
+        return answer;
     }
     match (&asked.method, route) {
         (&Method::GET, Route::ServiceAccount(namespace, name)) => service_account(cluster, namespace, name),
@@ -348,7 +355,7 @@ pub(crate) fn answer(cluster: &mut Cluster, issuer: &str, asked: &Asked) -> Answ
         (&Method::PATCH, Route::Events(namespace, Some(name))) => patch_event(cluster, namespace, name, asked),
         (&Method::POST, Route::Token(namespace, name)) => token_request(cluster, issuer, namespace, name, asked),
         (&Method::POST, Route::TokenReviews) => token_review(cluster, issuer, asked),
-        (_, Route::Unknown) => refuse(404, "NotFound", "the server could not find the requested resource"),
+        (_, Route::Other(_)) => cluster.objects.list(asked),
         _ => refuse(405, "MethodNotAllowed", "the server does not allow this method on the requested resource"),
     }
 }

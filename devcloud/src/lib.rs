@@ -45,7 +45,8 @@ use crate::tls::Authority;
 use crate::token::Subject;
 
 // Imports go one way: `http`; `aws`, `agent` and `control`; `sts` and `seed`; `state`; the services with a store of
-// their own (`ssm`, `secretsmanager`, `kubernetes`); what they check with; and last `exchange`, `encoding`, `lock` and `lot`.
+// their own (`ssm`, `secretsmanager`, `kubernetes` with `objects` below it); what they check with; and last `exchange`,
+// `encoding`, `lock` and `lot`.
 mod agent;
 mod aws;
 mod calls;
@@ -60,6 +61,7 @@ mod kubernetes;
 mod lock;
 mod lot;
 pub mod node;
+mod objects;
 mod oidc;
 mod options;
 mod proxy;
@@ -383,6 +385,28 @@ impl DevCloud {
     /// All Events that were created, in their latest form.
     pub fn events(&self) -> Vec<serde_json::Value> {
         lock(&self.shared().cluster).events()
+    }
+
+    /// Puts an object at its path of the Kubernetes API, such as `/apis/apps/v1/namespaces/shop/daemonsets/web`, where it is
+    /// read, listed and patched. Where the cloud has one of its own there, this one is seen instead.
+    pub fn put_object(&self, path: &str, object: serde_json::Value) {
+        lock(&self.shared().cluster).objects.put(path, object);
+    }
+
+    /// What was put at a path, as it is now.
+    pub fn object(&self, path: &str) -> Option<serde_json::Value> {
+        lock(&self.shared().cluster).objects.get(path).cloned()
+    }
+
+    /// Takes it away.
+    pub fn remove_object(&self, path: &str) {
+        lock(&self.shared().cluster).objects.remove(path);
+    }
+
+    /// From now on reviews say that a user may not do this, such as `create tokenreviews` or `get /openid/v1/jwks`. What is
+    /// asked is answered all the same.
+    pub fn deny(&self, user: &str, what: &str) {
+        lock(&self.shared().cluster).objects.deny(user, what);
     }
 
     /// From now on the Kubernetes API wants this bearer token; the kubeconfig has it.

@@ -32,6 +32,12 @@ impl Health {
         Self { sockets }
     }
 
+    /// Whether every socket answers. Where there is none, there is nobody who could.
+    pub async fn is_ready(&self) -> bool {
+        let found = self.ready().await;
+        is_ready(&found)
+    }
+
     /// Each socket, with what is wrong with it. The path that the driver dials is dialled, so one that another process has put
     /// there, or somebody has removed, is seen.
     pub(super) async fn ready(&self) -> Vec<(String, Result<(), String>)> {
@@ -43,6 +49,10 @@ impl Health {
         }
         found
     }
+}
+
+fn is_ready(found: &[(String, Result<(), String>)]) -> bool {
+    !found.is_empty() && found.iter().all(|(_, result)| result.is_ok())
 }
 
 async fn ask(socket: &PathBuf) -> Result<(), String> {
@@ -89,7 +99,7 @@ impl Pages for Health {
             "/livez" => Some(Page { status: StatusCode::OK, content_type, body: "ok\n".into() }),
             "/readyz" => {
                 let found = self.ready().await;
-                let is_ready = !found.is_empty() && found.iter().all(|(_, result)| result.is_ok());
+                let is_ready = is_ready(&found);
                 let is_verbose = query.is_some_and(|query| query.split('&').any(|part| part.starts_with("verbose")));
                 let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
                 let mut body = String::new();

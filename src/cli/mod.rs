@@ -3,6 +3,7 @@
 mod ask;
 mod check;
 mod given;
+mod installation;
 mod log_level;
 mod reach;
 mod refresh;
@@ -33,7 +34,7 @@ struct Cli {
 enum Command {
     /// Serve the driver on this node (the default)
     Serve(Box<Settings>),
-    /// Check SecretProviderClasses in manifests, without AWS and without a cluster
+    /// Check SecretProviderClasses in manifests, without AWS and without a cluster; with --cluster, the installation in one
     Check(check::Options),
     /// Show what the provider of this node knows: volumes, what fails and why, caches, sockets
     Status(status::Options),
@@ -52,6 +53,7 @@ Examples:
   secretmount --provider-volume=/etc/kubernetes/secrets-store-csi-providers --driver-writes-secrets=true
   secretmount check deploy/ --output github
   helm template . | secretmount check -
+  secretmount check --cluster
   kubectl exec --namespace kube-system ds/secretmount -- secretmount status";
 
 /// Runs what the arguments of the process ask for.

@@ -29,6 +29,7 @@ use crate::provider::Provider;
 use crate::provider::aws::Aws;
 use crate::secrets::aws::{AwsBackend, MostOfLists};
 use crate::secrets::{CallsAtOnce, Share};
+use crate::startup_taint::StartupTaint;
 use crate::telemetry::{self, Log, metrics};
 use crate::volume::Volumes;
 
@@ -111,7 +112,7 @@ async fn serve(settings: Settings, given: &str, log: Arc<Log>, confined: Confine
         true => Arc::new(Events::start(Arc::new(client.clone()), node.clone(), settings.event_on_rotation)),
         false => Arc::new(()),
     };
-    let cluster: Arc<dyn KubernetesApi> = Arc::new(client);
+    let cluster: Arc<dyn KubernetesApi> = Arc::new(client.clone());
     // A pod has one session and many secrets.
     let (agent_limit, calls) = (settings.official.agent_limit(), settings.endpoint_calls.div_ceil(2));
     let exchange =
@@ -126,6 +127,7 @@ async fn serve(settings: Settings, given: &str, log: Arc<Log>, confined: Confine
         Some(TokenKeys::Url(url)) => Some(KeySource::Published(Arc::new(Document::at(url)?))),
     };
     open_health(&settings, &stop)?;
+    look_after_taint(&settings, client, &stop)?;
     let operations = open_to_operators(&settings, confined, &log);
     let Some(identity) = identity(cluster, &settings, keys, node, &operations, &stop).await else { return Ok(()) };
 
@@ -177,6 +179,19 @@ fn open_health(settings: &Settings, stop: &CancellationToken) -> anyhow::Result<
         "--health-port and --metrics-port are both {port}; give them two ports, so that probes have one to themselves"
     );
     tokio::spawn(listen(port, Arc::new(Health::new(sockets(settings))), stop.clone()));
+    Ok(())
+}
+
+/// The taint that this node has until its pods can have secrets, where there is one.
+///
+/// # Errors
+/// Nobody says which node this is.
+fn look_after_taint(settings: &Settings, client: KubernetesClient, stop: &CancellationToken) -> anyhow::Result<()> {
+    let Some(key) = settings.startup_taint.clone() else { return Ok(()) };
+    let node = settings.node_name.clone().filter(|node| !node.is_empty());
+    let node = node.context("--startup-taint needs --node-name, or NODE_NAME from spec.nodeName in the DaemonSet")?;
+    let taint = StartupTaint::new(key, node, client, Health::new(sockets(settings)));
+    tokio::spawn(taint.look_after(stop.clone()));
     Ok(())
 }
 

@@ -22,8 +22,12 @@ use crate::telemetry::{Taken, metrics};
 /// An API server that is silent for this long is not waited for: a mount has better uses for its time.
 const TIME_OUT: Duration = Duration::from_secs(5);
 
-/// Longest answer. Service accounts have a few KiB, key sets 2 KiB a key.
+/// Longest answer. Service accounts have a few KiB, key sets 2 KiB a key, and a node with many images less than 100.
 const MAX_BYTES: usize = 512 * 1024;
+/// The same for whoever lists whole clusters, page by page.
+const MAX_LIST_BYTES: usize = 16 * 1024 * 1024;
+
+const CANNOT_BE_BUILT: &str = "the client of the Kubernetes API cannot be built";
 
 /// Extras of the owner of a bound token, as the API server's service-account authenticator writes them (KEP-1205).
 const POD_NAME: &str = "authentication.kubernetes.io/pod-name";
@@ -42,10 +46,17 @@ impl KubernetesClient {
     /// # Errors
     /// When there is neither, or the kubeconfig is wrong.
     pub async fn from_environment() -> anyhow::Result<Self> {
-        let config = Config::infer().await.context(
+        Self::new(&Self::configuration().await?).context(CANNOT_BE_BUILT)
+    }
+
+    /// What [`KubernetesClient::from_environment`] connects with.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn configuration() -> anyhow::Result<Config> {
+        Config::infer().await.context(
             "neither a service account of a pod nor a kubeconfig was found; run in a cluster, or set KUBECONFIG",
-        )?;
-        Self::new(&config).context("the client of the Kubernetes API cannot be built")
+        )
     }
 
     /// The files that [`KubernetesClient::from_environment`] reads, at once or again and again, but for those of a pod's service
@@ -68,17 +79,35 @@ impl KubernetesClient {
 
     /// Connects as the given configuration says. No request is made.
     pub fn new(config: &Config) -> anyhow::Result<Self> {
+        Self::taking(config, MAX_BYTES)
+    }
+
+    /// The same for long lists.
+    pub fn for_lists(config: &Config) -> anyhow::Result<Self> {
+        Self::taking(config, MAX_LIST_BYTES).context(CANNOT_BE_BUILT)
+    }
+
+    fn taking(config: &Config, max_bytes: usize) -> anyhow::Result<Self> {
         let token_file = config.auth_info.token_file.clone();
-        Ok(Self { client: connection::client(config, MAX_BYTES)?, token_file })
+        Ok(Self { client: connection::client(config, max_bytes)?, token_file })
+    }
+
+    pub(super) async fn ask<T>(
+        asked: (&'static str, &'static str),
+        what: String,
+        answer: impl Future<Output = Result<T, kube::Error>> + Send,
+    ) -> Result<T, ClusterError> {
+        Self::ask_within(TIME_OUT, asked, what, answer).await
     }
 
     /// Waits for an answer, and counts it as that to a verb and a resource.
-    pub(super) async fn ask<T>(
+    pub(super) async fn ask_within<T>(
+        time_out: Duration,
         (verb, resource): (&'static str, &'static str),
         what: String,
         answer: impl Future<Output = Result<T, kube::Error>> + Send,
     ) -> Result<T, ClusterError> {
-        let answer = tokio::time::timeout(TIME_OUT, answer).await;
+        let answer = tokio::time::timeout(time_out, answer).await;
         metrics().kubernetes_request(verb, resource, taken(&answer));
         match answer {
             Ok(Ok(answer)) => Ok(answer),
@@ -92,7 +121,7 @@ impl KubernetesClient {
                 Err(ClusterError::Unavailable { what, problem: format!("HTTP {}", status.code) })
             }
             Ok(Err(error)) => Err(ClusterError::Unavailable { what, problem: kind_of(&error).into() }),
-            Err(_) => Err(ClusterError::Unavailable { what, problem: format!("no answer in {TIME_OUT:?}") }),
+            Err(_) => Err(ClusterError::Unavailable { what, problem: format!("no answer in {time_out:?}") }),
         }
     }
 
@@ -107,8 +136,8 @@ impl KubernetesClient {
         Some(issued.iss)
     }
 
-    /// A document that is no object.
-    async fn get_text(&self, document: &'static str, path: &str) -> Result<String, ClusterError> {
+    /// A document that is no object. No right but that to its path is needed.
+    pub async fn get_text(&self, document: &'static str, path: &str) -> Result<String, ClusterError> {
         let request = Request::get(path).body(Vec::new()).map_err(kube::Error::HttpError);
         let answer = async { self.client.request_text(request?).await };
         Self::ask(("get", document), format!("get {path}"), answer).await

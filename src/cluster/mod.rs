@@ -1,4 +1,5 @@
-//! What is asked of the Kubernetes API: six questions, none of them about secrets; and what it is told of pods.
+//! What is asked of the Kubernetes API: six questions on the way of a mount, none of them about secrets; what `raw` reads of it
+//! for those who look at nodes and at the installation; and what it is told of pods.
 //!
 //! Not here: what an annotation means (`credentials`), whether a token is genuine (`identity`).
 
@@ -6,10 +7,13 @@ mod authorization;
 mod client;
 mod connection;
 mod events;
+pub mod objects;
+mod raw;
 mod trust;
 
 pub use client::KubernetesClient;
 pub use events::{PodEvent, PodEvents};
+pub use objects::CSI_DRIVER;
 
 use std::collections::BTreeMap;
 

@@ -7,7 +7,6 @@ use prost::Message as _;
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
-use tracing::warn;
 
 use super::status::status_of;
 use super::v1alpha1::csi_driver_provider_server::CsiDriverProvider;
@@ -17,7 +16,8 @@ use super::v1alpha1::{
 use crate::clock::Instant;
 use crate::mount::{MountError, MountRequest, Mounted, Mounter};
 use crate::provider::Provider;
-use crate::reason::{Explained as _, Reason};
+use crate::reason::{Explained as _, chain};
+use crate::telemetry;
 
 /// The version of the API that the driver and we speak.
 const API_VERSION: &str = "v1alpha1";
@@ -51,39 +51,30 @@ impl<P: Provider> CsiDriverProvider for ProviderService<P> {
     async fn mount(&self, call: Request<WireRequest>) -> Result<Response<MountResponse>, Status> {
         let deadline = Instant::now() + budget(self.longest, caller_timeout(call.metadata()));
         let WireRequest { attributes, secrets, permission, target_path, .. } = call.into_inner();
-        let request = MountRequest::parse(&attributes, &secrets, &permission, target_path)
-            .inspect_err(|error| warn!(reason = error.reason().as_str(), %error, "a mount request cannot be read"));
+        let request = MountRequest::parse(&attributes, &secrets, &permission, target_path).map_err(|error| {
+            let error = MountError::from(error);
+            telemetry::refused(error.reason(), &chain(&error));
+            status_of(&error)
+        })?;
         drop((attributes, secrets));
-        let mounting = async { self.mounter.mount(request?, deadline).await };
-        let result = tokio::select! {
-            result = mounting => result,
-            () = self.closing.cancelled() => Err(MountError::ShuttingDown),
-        };
-        let answer = answer(result.map_err(|error| status_of(&error))?);
-        let size = answer.encoded_len();
-        if size > MAX_ANSWER_BYTES {
-            let reason = Reason::ResponseTooLarge;
-            warn!(reason = reason.as_str(), size, "an answer is too large for the driver");
-            return Err(Status::new(
-                reason.code(),
-                format!(
-                    "{reason}: the files have {size} bytes, and the driver takes {MAX_ANSWER_BYTES} in one answer; mount less, or let the provider write"
-                ),
-            ));
-        }
-        Ok(Response::new(answer))
+        let mounting = self.mounter.mount(request, deadline, &self.closing, answer);
+        mounting.await.map(Response::new).map_err(|error| status_of(&error))
     }
 }
 
 /// `error` of the answer is never set: the driver drops the message of an answer that has one.
-fn answer(mounted: Mounted) -> MountResponse {
+fn answer(mounted: Mounted) -> Result<MountResponse, MountError> {
     let object_version = mounted.versions.into_iter().map(|(id, version)| ObjectVersion { id, version }).collect();
     let files = mounted.files.unwrap_or_default().into_iter().map(|(path, file)| File {
         path: path.to_string(),
         mode: file.permission.mode() as i32,
         contents: file.content.expose().to_vec(),
     });
-    MountResponse { object_version, error: None, files: files.collect() }
+    let answer = MountResponse { object_version, error: None, files: files.collect() };
+    match answer.encoded_len() {
+        size if size > MAX_ANSWER_BYTES => Err(MountError::TooLarge { size, limit: MAX_ANSWER_BYTES }),
+        _ => Ok(answer),
+    }
 }
 
 /// What a mount may take: less than the caller waits, by a margin in which the answer gets there.

@@ -83,6 +83,15 @@ pub struct Known {
     pub failure: Option<Outage>,
 }
 
+impl Good {
+    /// What a volume is served with at this moment.
+    pub fn now(versions: &BTreeMap<String, String>, is_written: bool) -> Self {
+        let now = Instant::now();
+        let files = versions.values().filter(|version| *version != ABSENT).count();
+        Self { first: now, last: now, files, versions: shortened(versions), is_written }
+    }
+}
+
 impl Ledger {
     /// Notes who asks for a volume, and gives the request a number: of two answers the one to the later request counts.
     pub fn ask(&self, target: &TargetPath, pod: &ClaimedPod, class: &str) -> u64 {
@@ -119,12 +128,10 @@ impl Ledger {
         self.table().rows.get(target).is_some_and(|row| row.good.is_some())
     }
 
-    pub fn served(&self, target: &TargetPath, asked: u64, versions: &BTreeMap<String, String>, is_written: bool) {
+    pub fn served(&self, target: &TargetPath, asked: u64, good: Good) {
         self.answered(target, asked, |row| {
-            let last = Instant::now();
-            let first = row.good.as_ref().map_or(last, |good| good.first);
-            let files = versions.values().filter(|version| *version != ABSENT).count();
-            row.good = Some(Good { first, last, files, versions: shortened(versions), is_written });
+            let first = row.good.as_ref().map_or(good.first, |before| before.first);
+            row.good = Some(Good { first, ..good });
             row.failure = None;
         });
     }
@@ -205,7 +212,7 @@ mod tests {
 
     fn serve(ledger: &Ledger, number: usize, asked: u64, is_written: bool) {
         let versions = [("user".to_owned(), "v1".to_owned()), ("extra".to_owned(), ABSENT.to_owned())].into();
-        ledger.served(&target(number), asked, &versions, is_written);
+        ledger.served(&target(number), asked, Good::now(&versions, is_written));
     }
 
     fn fail(ledger: &Ledger, number: usize, asked: u64) {
@@ -274,7 +281,7 @@ mod tests {
         }
         assert_eq!(ledger.all().len(), REMEMBERED);
         let versions = (0..2_000).map(|number| (format!("{number:0>1000}"), "v1".to_owned())).collect();
-        ledger.served(&target(REMEMBERED), u64::MAX, &versions, true);
+        ledger.served(&target(REMEMBERED), u64::MAX, Good::now(&versions, true));
         let known = ledger.all().into_iter().find_map(|known| known.good).expect("served");
         assert_eq!((known.files, known.versions.len()), (2_000, 4));
     }

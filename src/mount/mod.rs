@@ -22,6 +22,7 @@ use chronicle::Chronicle;
 use classes::Classes;
 use failing::{Failing, Remembered};
 use ledger::Ledger;
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Freshness, Instant, SystemClock};
 use crate::config::Limits;
@@ -107,12 +108,18 @@ impl<P: Provider> Mounter<P> {
         self.fetcher.sweep();
     }
 
-    /// Serves a mount, and ends by `deadline` whatever happens. A caller that goes away drops the future: then nothing more
-    /// is asked of anyone and nothing more is written.
+    /// Serves a mount, and ends by `deadline`, or once `closing` is cancelled, whatever happens. A caller that goes away drops
+    /// the future: then nothing more is asked of anyone and nothing more is written. `answer` makes of it what the caller gets.
     ///
     /// # Errors
     /// The cause, with a final gRPC code. The volume is as it was before, but for what [`VolumeError`] says.
-    pub async fn mount(&self, request: MountRequest, deadline: Instant) -> Result<Mounted, MountError> {
+    pub async fn mount<T>(
+        &self,
+        request: MountRequest,
+        deadline: Instant,
+        closing: &CancellationToken,
+        answer: impl FnOnce(Mounted) -> Result<T, MountError>,
+    ) -> Result<T, MountError> {
         let record = MountRecord::start(&request.pod, &request.class);
         let target = match TargetPath::parse(&request.target_path, &request.pod.uid) {
             Ok(target) => target,
@@ -130,25 +137,33 @@ impl<P: Provider> Mounter<P> {
         let time = Time { deadline, whole: deadline.saturating_duration_since(Instant::now()) };
         // In a box: those around it would each hold room for it, and a node's start has a hundred of them.
         let run = Box::pin(self.run(&target, request, time, &record));
-        let result = time.bound(&record, run).await;
-        match &result {
-            Ok((mounted, outcome)) => {
-                self.ledger.served(&target, asked, &mounted.versions, mounted.files.is_none());
+        let result = tokio::select! {
+            result = time.bound(&record, run) => result,
+            () = closing.cancelled() => Err(MountError::ShuttingDown),
+        };
+        let result = result.and_then(|(mounted, outcome)| {
+            let good = Good::now(&mounted.versions, mounted.files.is_none());
+            Ok((answer(mounted)?, good, outcome))
+        });
+        match result {
+            Ok((answer, good, outcome)) => {
+                self.ledger.served(&target, asked, good);
                 if let Some(failed_for) = self.chronicle.recovered(&target) {
                     self.tell(&record, &target, News::RefreshRecovered);
                     record.recovered(failed_for);
                 }
-                record.finish(*outcome);
+                record.finish(outcome);
+                Ok(answer)
             }
             Err(error) => {
                 // What is remembered was not tried again.
                 if !matches!(error, MountError::Remembered(_)) {
-                    self.ledger.failed(&target, asked, error.reason(), chain(error));
+                    self.ledger.failed(&target, asked, error.reason(), chain(&error));
                 }
-                self.note_failure(error, &target, record);
+                self.note_failure(&error, &target, record);
+                Err(error)
             }
         }
-        result.map(|(mounted, _)| mounted)
     }
 
     /// A first mount that fails is told by kubelet, and a refresh by us: once, and not with each try.
@@ -421,6 +436,10 @@ pub enum MountError {
         "the class sets {problem}, which the driver cannot do, and on this node it writes the files; remove it from the class, or start the provider without --driver-writes-secrets"
     )]
     DriverWrites { problem: &'static str },
+    #[error(
+        "the files have {size} bytes, and the driver takes {limit} in one answer; mount less, or let the provider write"
+    )]
+    TooLarge { size: usize, limit: usize },
     #[error(transparent)]
     Remembered(#[from] Remembered),
     #[error("the provider on this node is shutting down; kubelet tries again, and its successor serves")]
@@ -452,6 +471,7 @@ impl Explained for MountError {
             Self::Volume(error) => error.reason(),
             Self::BudgetSpent { .. } => Reason::BudgetSpent,
             Self::DriverWrites { .. } => Reason::ConflictingSettings,
+            Self::TooLarge { .. } => Reason::ResponseTooLarge,
             Self::Remembered(error) => error.reason(),
             Self::ShuttingDown => Reason::ShuttingDown,
         }

@@ -36,7 +36,7 @@ const CODES: [Code; 8] = [
 ];
 
 /// What the API server is asked, as verb and resource.
-const QUESTIONS: [(&str, &str); 7] = [
+const QUESTIONS: [(&str, &str); 9] = [
     ("get", "serviceaccounts"),
     ("get", "nodes"),
     ("get", "pods"),
@@ -44,6 +44,8 @@ const QUESTIONS: [(&str, &str); 7] = [
     ("get", "openid-configuration"),
     ("create", "tokenreviews"),
     ("create", "events"),
+    ("get", "csinodes"),
+    ("patch", "nodes"),
 ];
 
 type Labels<const N: usize> = [(&'static str, &'static str); N];

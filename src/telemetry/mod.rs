@@ -9,4 +9,4 @@ mod record;
 pub use audit::{Answered, Delivered, Delivery, Reading};
 pub use logs::{Log, start};
 pub use metrics::{Api, Cache, Eviction, Got, Metrics, Sent, Taken, VolumeNow, VolumesNow, Write, metrics};
-pub use record::{Failure, MountRecord, Operation, Outcome, Stage};
+pub use record::{Failure, MountRecord, Operation, Outcome, Stage, refused};

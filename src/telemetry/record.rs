@@ -259,9 +259,21 @@ macro_rules! line {
     };
 }
 
+/// A request that never became a mount, counted and told as one that failed.
+pub fn refused(reason: Reason, error: &str) {
+    metrics().mount_begins();
+    metrics().mount_ends(Operation::Mount, reason.code(), Some(reason), Duration::ZERO, &[]);
+    warn!(grpc_code = word_of(reason.code()), reason = reason.as_str(), error, "mount failed");
+}
+
 impl Drop for MountRecord {
     fn drop(&mut self) {
         let mut state = self.state();
+        // The caller has not gone away then: it is told, by the outermost layer.
+        if matches!(state.end, End::Cancelled) && std::thread::panicking() {
+            let error = "a request made this provider panic".into();
+            state.end = End::Failed(Failure { reason: Reason::Internal, error, backend: None });
+        }
         let (code, error) = match &state.end {
             End::Done(_) => (Code::Ok, None),
             End::Failed(Failure { reason, .. }) | End::FailedAgain(reason) => (reason.code(), Some(*reason)),
@@ -307,5 +319,27 @@ impl Drop for MountRecord {
             }
             End::Cancelled => line!(warn, self, state, code, stage = %state.stage, "the caller gave up on a mount"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_a_failure_of_ours_and_nobody_who_gave_up() {
+        let pod = ClaimedPod {
+            namespace: "shop".into(),
+            name: "web-0".into(),
+            uid: "uid".into(),
+            service_account: "web".into(),
+        };
+        let panicked = std::panic::catch_unwind(|| {
+            let _record = MountRecord::start(&pod, "shop-db");
+            panic!("as a test wants it");
+        });
+        assert!(panicked.is_err());
+        let page = metrics().open_metrics();
+        assert!(page.contains("secretmount_mount_errors_total{operation=\"mount\",reason=\"Internal\"} 1\n"), "{page}");
     }
 }

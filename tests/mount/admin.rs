@@ -10,13 +10,13 @@ use tokio::net::TcpStream;
 use crate::support::{READY, REGION, World, class_of, cloud, needs_mounts, start};
 
 /// Ports that were free a moment ago.
-fn free_ports() -> [u16; 2] {
+pub fn free_ports() -> [u16; 2] {
     let listeners = [(); 2].map(|()| std::net::TcpListener::bind("[::]:0").expect("a port"));
     listeners.map(|listener| listener.local_addr().expect("bound").port())
 }
 
 /// Status and body.
-async fn get(port: u16, path: &str, accept: &str) -> (u16, String) {
+pub async fn get(port: u16, path: &str, accept: &str) -> (u16, String) {
     let mut stream = connected(port).await.expect("somebody listens");
     let question = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n");
     stream.write_all(question.as_bytes()).await.expect("sent");

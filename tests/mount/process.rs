@@ -214,6 +214,7 @@ async fn f69_mounts_that_outlast_the_grace_are_answered_with_a_final_code() {
     world.cloud.wait_for_call("GetSecretValue").await;
     assert!(world.provider.terminate().await.expect("ended").success());
     assert_refused(mounting.await.expect("ran"), Code::Internal, "ShuttingDown", &["its successor serves"]);
+    assert!(world.provider.logged("\"reason\":\"ShuttingDown\"").await, "{}", world.provider.log());
 }
 
 #[tokio::test]
