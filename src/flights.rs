@@ -93,6 +93,7 @@ impl<K: Hash + Eq + Clone, V: Clone> Flights<K, V> {
     }
 
     /// What is there, one after the other.
+    #[cfg_attr(not(feature = "aws"), expect(dead_code, reason = "only sessions are counted in this way"))]
     pub fn each(&self, mut look: impl FnMut(&K, &V)) {
         for (key, (place, _)) in &lock(&self.table).places {
             if let Some(value) = &*lock(&place.value) {

@@ -11,7 +11,7 @@ use crate::telemetry::{Api, metrics};
 
 /// Codes of errors that are counted by their name; what is not among them is `other`, so that nobody but this list decides how
 /// many series there are.
-const CODES: [&str; 26] = [
+const CODES: [&str; 28] = [
     "AccessDenied",
     "AccessDeniedException",
     "DecryptionFailure",
@@ -30,9 +30,11 @@ const CODES: [&str; 26] = [
     "LimitExceededException",
     "RegionDisabledException",
     "RequestLimitExceeded",
+    "RequestThrottled",
     "ResourceNotFoundException",
     "ServiceUnavailable",
     "SlowDown",
+    "ThrottledException",
     "Throttling",
     "ThrottlingException",
     "TooManyRequestsException",

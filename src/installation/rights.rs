@@ -10,6 +10,7 @@ use super::started::Started;
 use super::{Check, Outcome};
 use crate::cluster::objects::DaemonSet;
 use crate::cluster::{ClusterError, KubernetesClient};
+use crate::config::parse_bool;
 
 /// One right, and what is missing without it.
 struct Right {
@@ -106,6 +107,17 @@ fn needed(started: Started<'_>) -> Vec<Right> {
             resource: "tokenreviews",
             without: "tokens whose key the key set lacks fail, as on EKS before 1.34",
             outcome,
+        });
+    }
+    let tells =
+        started.values("events", "SECRETMOUNT_EVENTS").first().is_none_or(|given| parse_bool(given) != Ok(false));
+    if tells {
+        rights.push(Right {
+            verb: "create",
+            group: "events.k8s.io",
+            resource: "events",
+            without: "nobody is told on a pod that its refresh fails",
+            outcome: Outcome::Warning,
         });
     }
     let has_taint = started.is_set("startup-taint", "SECRETMOUNT_STARTUP_TAINT");

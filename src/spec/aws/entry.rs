@@ -143,7 +143,7 @@ impl Entry {
 
     /// How many files it becomes at most, as far as the class says: those of its earlier values too.
     pub fn most_files(&self) -> usize {
-        self.files.len().saturating_mul(1 + self.previous)
+        self.files.len().saturating_mul(self.previous.saturating_add(1))
     }
 
     /// The object as it is read where it says, or else in the Region of its class; and that of the value before the current one,
