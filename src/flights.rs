@@ -70,6 +70,7 @@ impl<K: Hash + Eq + Clone, V: Clone> Flights<K, V> {
     }
 
     /// What is there, one after the other.
+    #[cfg(feature = "aws")] // nobody else looks at it
     pub fn each(&self, mut look: impl FnMut(&K, &V)) {
         for (key, (place, _)) in &lock(&self.table).places {
             if let Some(value) = &*lock(&place.value) {
