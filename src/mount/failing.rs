@@ -16,8 +16,6 @@ use crate::volume::TargetPath;
 const LONGEST: u32 = 10;
 /// More than a node has volumes. Nobody tells of an unmount.
 const REMEMBERED: usize = 4_096;
-/// A volume that nobody asks for any more, for several times as long as drivers wait between two refreshes, has gone.
-const GONE_AFTER: Duration = Duration::from_secs(15 * 60);
 
 pub struct Failing {
     failures: Mutex<HashMap<TargetPath, Failure>>,
@@ -31,9 +29,6 @@ struct Failure {
     times: u32,
     until: Instant,
     error: Remembered,
-    /// When it failed first, and when somebody last asked for it.
-    since: Instant,
-    wanted: Instant,
 }
 
 /// An error of late, in its own words.
@@ -80,13 +75,6 @@ impl Failing {
         result
     }
 
-    /// How many volumes fail, and for how long the first of them has.
-    pub fn now(&self) -> (usize, Option<Duration>) {
-        let mut failures = self.failures();
-        failures.retain(|_, failure| failure.wanted.elapsed() < GONE_AFTER);
-        (failures.len(), failures.values().map(|failure| failure.since.elapsed()).max())
-    }
-
     /// How much longer a volume is left alone.
     pub fn left_alone_for(&self, target: &TargetPath) -> Option<Duration> {
         let until = self.failures().get(target)?.until;
@@ -102,9 +90,8 @@ impl Failing {
     }
 
     fn remembered(&self, target: &TargetPath, asked: u64) -> Option<Remembered> {
-        let mut failures = self.failures();
-        let failure = failures.get_mut(target)?;
-        failure.wanted = Instant::now();
+        let failures = self.failures();
+        let failure = failures.get(target)?;
         (failure.asked == asked && failure.until > Instant::now()).then(|| failure.error.clone())
     }
 
@@ -112,12 +99,11 @@ impl Failing {
         let mut failures = self.failures();
         let now = Instant::now();
         let before = failures.get(target);
-        let since = before.map_or(now, |failure| failure.since);
         let times = before.filter(|failure| failure.asked == asked).map_or(0, |failure| failure.times);
         let longest = self.first_pause * LONGEST;
         let pause = self.first_pause * 2_u32.saturating_pow(times).min(LONGEST);
         let until = now + random::jittered(pause).min(longest);
-        failures.insert(target.clone(), Failure { asked, times: times + 1, until, error, since, wanted: now });
+        failures.insert(target.clone(), Failure { asked, times: times + 1, until, error });
         if failures.len() > REMEMBERED {
             let first = failures.iter().min_by_key(|(_, failure)| failure.until).map(|(target, _)| target.clone());
             first.and_then(|first| failures.remove(&first));
@@ -220,23 +206,6 @@ mod tests {
             tokio::time::advance(FIRST_PAUSE * 5 / 4).await;
             refresh(&failing, &target, "these", false).await;
         }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_fails_is_counted_from_its_first_failure_until_nobody_asks_for_it_any_more() {
-        let failing = Failing::new(FIRST_PAUSE);
-        assert_eq!(failing.now(), (0, None));
-        for _ in 0..10 {
-            refresh(&failing, &target(0), "these", true).await;
-            tokio::time::advance(FIRST_PAUSE).await;
-        }
-        refresh(&failing, &target(1), "these", true).await;
-        assert_eq!(failing.now(), (2, Some(10 * FIRST_PAUSE)));
-        tokio::time::advance(GONE_AFTER - FIRST_PAUSE).await;
-        refresh(&failing, &target(1), "these", true).await;
-        assert_eq!(failing.now().0, 1, "its pod has gone");
-        refresh(&failing, &target(1), "others", false).await;
-        assert_eq!(failing.now(), (0, None));
     }
 
     #[tokio::test(start_paused = true)]

@@ -67,6 +67,8 @@ pub struct Outage {
     pub since: Instant,
     /// How often it was tried.
     pub times: u32,
+    /// Whether a pod has the files of before meanwhile. Otherwise it waits for its first ones, and kubelet says why.
+    pub is_refresh: bool,
 }
 
 /// One volume, as somebody who looks now sees it.
@@ -136,12 +138,12 @@ impl Ledger {
         });
     }
 
-    pub fn failed(&self, target: &TargetPath, asked: u64, reason: Reason, text: String) {
+    pub fn failed(&self, target: &TargetPath, asked: u64, is_refresh: bool, reason: Reason, text: String) {
         self.answered(target, asked, |row| {
             let before = row.failure.take();
             let since = before.as_ref().map_or_else(Instant::now, |before| before.since);
             let times = before.map_or(0, |before| before.times).saturating_add(1);
-            row.failure = Some(Outage { reason, text, since, times });
+            row.failure = Some(Outage { reason, text, since, times, is_refresh });
         });
     }
 
@@ -216,7 +218,7 @@ mod tests {
     }
 
     fn fail(ledger: &Ledger, number: usize, asked: u64) {
-        ledger.failed(&target(number), asked, Reason::AwsUnavailable, "AWS is gone".into());
+        ledger.failed(&target(number), asked, true, Reason::AwsUnavailable, "AWS is gone".into());
     }
 
     fn only(ledger: &Ledger) -> Known {

@@ -158,7 +158,8 @@ impl<P: Provider> Mounter<P> {
             Err(error) => {
                 // What is remembered was not tried again.
                 if !matches!(error, MountError::Remembered(_)) {
-                    self.ledger.failed(&target, asked, error.reason(), chain(&error));
+                    let is_refresh = record.operation() == Operation::Remount;
+                    self.ledger.failed(&target, asked, is_refresh, error.reason(), chain(&error));
                 }
                 self.note_failure(&error, &target, record);
                 Err(error)

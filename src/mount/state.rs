@@ -70,13 +70,17 @@ impl<P: Provider> Mounter<P> {
             metrics().cache_is(cache, entries, bytes);
         }
         let volumes = self.volumes().await;
-        let (failing, failing_for) = self.failing.now();
-        let bytes = volumes.iter().filter_map(|volume| volume.bytes);
-        let all = match &self.writing {
-            Writing::Provider(_) => bytes.clone().count(),
-            Writing::Driver => volumes.iter().filter(|volume| volume.known.good.is_some()).count(),
+        let is_served = |volume: &&VolumeState| match &self.writing {
+            Writing::Provider(_) => volume.bytes.is_some(),
+            Writing::Driver => volume.known.good.is_some(),
         };
-        metrics().volumes_are(VolumesNow { all, failing, failing_for, bytes: bytes.sum() });
+        let failing_for: Vec<Duration> = volumes.iter().filter_map(VolumeState::failing_for).collect();
+        metrics().volumes_are(VolumesNow {
+            current: volumes.iter().filter(is_served).filter(|volume| volume.failing_for().is_none()).count(),
+            failing: failing_for.len(),
+            failing_for: failing_for.into_iter().max(),
+            bytes: volumes.iter().filter_map(|volume| volume.bytes).sum(),
+        });
         if each_volume {
             metrics().each_volume_is(volumes.into_iter().filter_map(VolumeState::into_number).collect());
         }
@@ -134,10 +138,22 @@ impl<P: Provider> Mounter<P> {
 }
 
 impl VolumeState {
+    /// Whether its pod runs, as far as anybody knows.
+    fn is_there(&self) -> bool {
+        self.bytes.is_some() || self.known.wanted.elapsed() < GONE_AFTER
+    }
+
+    /// For how long it could not be refreshed, where it is not what it should be.
+    fn failing_for(&self) -> Option<Duration> {
+        let outage = self.known.failure.as_ref().filter(|outage| outage.is_refresh && self.is_there())?;
+        Some(outage.since.elapsed())
+    }
+
     /// For whoever counts. `None` where nobody knows whether its pod still runs.
     fn into_number(self) -> Option<VolumeNow> {
-        let Known { target, pod, class, wanted, good, failure, .. } = self.known;
-        (self.bytes.is_some() || wanted.elapsed() < GONE_AFTER).then(|| VolumeNow {
+        let is_there = self.is_there();
+        let Known { target, pod, class, good, failure, .. } = self.known;
+        is_there.then(|| VolumeNow {
             pod_namespace: pod.namespace,
             pod_name: pod.name,
             volume: target.volume().to_owned(),

@@ -161,7 +161,8 @@ pub enum Write {
 /// Volumes as they are now, as far as this process knows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct VolumesNow {
-    pub all: usize,
+    /// Those that are as their classes say.
+    pub current: usize,
     /// Those whose last refresh has failed.
     pub failing: usize,
     /// How long the one that has failed for longest does so.
@@ -541,7 +542,7 @@ impl Metrics {
     }
 
     pub fn volumes_are(&self, now: VolumesNow) {
-        self.volumes.get_or_create(&[("state", "current")]).set(now.all.saturating_sub(now.failing) as i64);
+        self.volumes.get_or_create(&[("state", "current")]).set(now.current as i64);
         self.volumes.get_or_create(&[("state", "failing")]).set(now.failing as i64);
         self.volume_written.set(i64::try_from(now.bytes).unwrap_or(i64::MAX));
         self.failing_since.set(now.failing_for.map(ago));

@@ -168,6 +168,20 @@ async fn what_fails_is_seen_until_it_is_mended() {
     let text = scrape().await;
     assert_eq!(value(&text, "secretmount_volumes{state=\"failing\"}"), Some("0"));
     assert_eq!(value(&text, oldest), None);
+
+    // Whatever fails counts, also what AWS is not asked for; and only as long as there is a volume.
+    world.mount(&class_of(&[]), &volume).await.expect_err("a class without objects");
+    let text = scrape().await;
+    let states = |text: &str| {
+        ["current", "failing"]
+            .map(|state| format!("secretmount_volumes{{state=\"{state}\"}}"))
+            .map(|series| value(text, &series).map(str::to_owned))
+    };
+    assert_eq!(states(&text), [Some("0".into()), Some("1".into())]);
+    volume.unmount().expect("unmounted");
+    let text = scrape().await;
+    assert_eq!(states(&text), [Some("0".into()), Some("0".into())]);
+    assert_eq!(value(&text, oldest), None);
 }
 
 #[tokio::test]

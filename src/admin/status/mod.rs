@@ -262,7 +262,7 @@ impl VolumeStatus {
             (None, None) => VolumeWord::Mounting,
             (None, Some(_)) => VolumeWord::Current,
         };
-        let failure = failure.map(|Outage { reason, text, since, times }| FailureStatus {
+        let failure = failure.map(|Outage { reason, text, since, times, .. }| FailureStatus {
             reason: reason.to_string(),
             since_seconds: age(since).as_secs(),
             times,

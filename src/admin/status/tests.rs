@@ -26,7 +26,7 @@ fn known(pod: &str, good: Option<Instant>, failure: Option<Outage>) -> VolumeSta
 
 fn failure(times: u32) -> Outage {
     let text = "secret \"prod/db\" cannot be read".into();
-    Outage { reason: Reason::SecretAccessDenied, text, since: Instant::now(), times }
+    Outage { reason: Reason::SecretAccessDenied, text, since: Instant::now(), times, is_refresh: true }
 }
 
 fn status(volumes: Vec<VolumeState>, with_names: bool) -> Status {
