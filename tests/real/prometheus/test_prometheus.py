@@ -20,7 +20,7 @@ WORLD = None
 def setUpModule():
     global WORLD
     # Answers are kept for a moment only, so that a fault of AWS shows with the next refresh.
-    WORLD = World(["node-a"], ["--max-age=1ms", "--failed-refresh-pause=1ms"])
+    WORLD = World(["node-a"], ["--max-age=1ms", "--failed-refresh-pause=1ms", "--metrics-per-volume"])
     unittest.addModuleCleanup(WORLD.close)
     everything_happens()
 
