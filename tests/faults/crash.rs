@@ -1,10 +1,11 @@
 //! P3, F42 to F44: the process is killed before every system call of a write, or the call fails; the next write repairs.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use devcloud::DevCloud;
@@ -248,16 +249,25 @@ struct Fault {
     calls: NamedTempFile,
 }
 
+/// The thread that writes volumes. A thread has its name only once it runs, which may be later than the socket is there.
+fn writer_of(process: u32) -> OsString {
+    let is_named = |task: &PathBuf| fs::read_to_string(task.join("comm")).is_ok_and(|name| name == "volume\n");
+    loop {
+        let tasks = fs::read_dir(format!("/proc/{process}/task")).expect("it runs");
+        let mut tasks = tasks.map(|task| task.expect("a thread").path());
+        match tasks.find(is_named) {
+            Some(task) => break task.file_name().expect("its id").to_owned(),
+            None => std::thread::yield_now(),
+        }
+    }
+}
+
 impl Fault {
     /// What happens, and at which call, is in the words of `strace -e inject`.
     fn inject(provider: &Provider, call: &str, what: &str) -> Self {
         let process = provider.id().expect("it runs");
         let calls = NamedTempFile::new().expect("a file");
-        let tasks =
-            fs::read_dir(format!("/proc/{process}/task")).expect("it runs").map(|task| task.expect("a thread").path());
-        let mut writers =
-            tasks.filter(|task| fs::read_to_string(task.join("comm")).is_ok_and(|name| name == "volume\n"));
-        let thread = writers.next().expect("a thread that writes").file_name().expect("its id").to_owned();
+        let thread = writer_of(process);
         let mut strace = Command::new("strace")
             .arg("-p")
             .arg(thread)
