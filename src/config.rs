@@ -5,7 +5,7 @@
 //! silence.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -380,6 +380,10 @@ pub fn parse_duration(raw: &str) -> Result<Duration, String> {
 /// An absolute path of a file, or nothing.
 pub fn parse_admin_socket(raw: &str) -> Result<PathBuf, String> {
     match PathBuf::from(raw) {
+        // Its directory may be changed, and no more than that is to be.
+        path if path.parent() == Some(Path::new("/")) => {
+            Err("write a path in a directory of its own, and not in /".into())
+        }
         path if raw.is_empty() || path.is_absolute() && path.file_name().is_some() => Ok(path),
         _ => Err("write an absolute path like /run/secretmount/admin.sock, or nothing for no socket".into()),
     }

@@ -43,6 +43,9 @@ impl Explained for Explanation {
     }
 }
 
+/// Most bytes of an error's text, wherever it is told or kept: what it quotes may be as long as a class.
+const MOST_BYTES: usize = 4 * 1024;
+
 /// An error with its sources, each of which says something that the one before does not.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -52,7 +55,27 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         text = format!("{text}: {next}");
         source = error.source();
     }
+    if text.len() > MOST_BYTES {
+        text.truncate(text.floor_char_boundary(MOST_BYTES - '…'.len_utf8()));
+        text.push('…');
+    }
     text
+}
+
+/// Shows what could end a line, colour a terminal or turn the reading direction, and cuts what is longer than `most_bytes`.
+pub fn one_line(text: &str, most_bytes: usize) -> String {
+    let mut line = String::with_capacity(text.len().min(most_bytes));
+    for c in text.chars() {
+        let hostile =
+            c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let shown: String = if hostile { c.escape_unicode().collect() } else { c.into() };
+        if line.len() + shown.len() > most_bytes - '…'.len_utf8() {
+            line.push('…');
+            break;
+        }
+        line.push_str(&shown);
+    }
+    line
 }
 
 macro_rules! reasons {

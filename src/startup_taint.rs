@@ -21,6 +21,8 @@ const LONGEST_PAUSE_WITH_IT: Duration = Duration::from_secs(5);
 /// minute, which the API server answers from its memory, costs less.
 const LONGEST_PAUSE_WITHOUT: Duration = Duration::from_secs(60);
 const LONGEST_PAUSE_IN_TROUBLE: Duration = Duration::from_secs(15);
+/// As many changes by others one after the other are none.
+const MOST_OVERTAKEN: u32 = 10;
 
 /// The taint with this key, on this node.
 pub struct StartupTaint {
@@ -52,18 +54,26 @@ impl StartupTaint {
     pub async fn look_after(self, stop: CancellationToken) {
         let looking = async {
             let (key, node) = (self.key.as_str(), self.node.as_str());
-            let (mut pause, mut told) = (FIRST_PAUSE, String::new());
+            let (mut pause, mut told, mut overtaken) = (FIRST_PAUSE, String::new(), 0_u32);
             loop {
                 let longest = match self.look().await {
-                    Ok(Look::Without) => LONGEST_PAUSE_WITHOUT,
+                    Ok(Look::Without) => {
+                        (told, overtaken) = (String::new(), 0);
+                        LONGEST_PAUSE_WITHOUT
+                    }
                     Ok(Look::Removed) => {
                         info!(key, node, "the startup taint is removed");
-                        told.clear();
+                        (told, overtaken) = (String::new(), 0);
                         FIRST_PAUSE
                     }
+                    // Or somebody who has a say in all changes refuses this one, which looks alike.
                     Ok(Look::Overtaken) => {
                         debug!(key, node, "the node's taints have changed meanwhile");
-                        FIRST_PAUSE
+                        overtaken = overtaken.saturating_add(1);
+                        if overtaken == MOST_OVERTAKEN {
+                            warn!(key, node, "the startup taint stays: the API server takes no change of it");
+                        }
+                        if overtaken < MOST_OVERTAKEN { FIRST_PAUSE } else { LONGEST_PAUSE_IN_TROUBLE }
                     }
                     Ok(Look::Waits(what)) => {
                         if told != what {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 /// The Secrets Store CSI driver, as kubelet and the API server call it.
@@ -32,10 +32,13 @@ pub struct CsiDriverSpec {
     pub token_requests: Vec<TokenRequest>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct TokenRequest {
     pub audience: String,
+    /// What else it says, so that nobody who changes the list loses it.
+    #[serde(flatten)]
+    pub more: serde_json::Map<String, serde_json::Value>,
 }
 
 /// What kubelet says of the CSI drivers on its node.

@@ -3,7 +3,7 @@
 use tonic::Status;
 
 use crate::mount::MountError;
-use crate::reason::{Explained as _, chain};
+use crate::reason::{Explained as _, chain, one_line};
 
 /// Longest message, in bytes: the driver's and kubelet's prefixes come on top, and an event holds 1,024.
 const MAX_BYTES: usize = 700;
@@ -11,23 +11,7 @@ const MAX_BYTES: usize = 700;
 /// `Reason: cause`, on one line, with the reason's code.
 pub fn status_of(error: &MountError) -> Status {
     let reason = error.reason();
-    Status::new(reason.code(), one_line(&format!("{reason}: {}", chain(error))))
-}
-
-/// Shows what could end a line, colour a terminal or turn the reading direction, and cuts what is too long.
-fn one_line(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for c in text.chars() {
-        let hostile =
-            c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        let shown: String = if hostile { c.escape_unicode().collect() } else { c.into() };
-        if line.len() + shown.len() > MAX_BYTES - '…'.len_utf8() {
-            line.push('…');
-            break;
-        }
-        line.push_str(&shown);
-    }
-    line
+    Status::new(reason.code(), one_line(&format!("{reason}: {}", chain(error)), MAX_BYTES))
 }
 
 #[cfg(test)]
@@ -39,7 +23,7 @@ mod tests {
     proptest! {
         #[test]
         fn a17_every_text_becomes_one_short_line(text in "\\PC{0,900}|([\\x00-\\x1f]|[\u{202a}-\u{202e}]|\\PC){0,300}") {
-            let line = one_line(&text);
+            let line = one_line(&text, MAX_BYTES);
             prop_assert!(line.len() <= MAX_BYTES);
             let ends_or_turns = |c: char| c.is_control() || matches!(c, '\u{2028}'..='\u{202e}');
             prop_assert!(!line.chars().any(ends_or_turns), "{:?}", line);

@@ -5,9 +5,10 @@ use super::facts::{Facts, driver_in, provider_in};
 use super::provider::{few, nodes_in_words};
 use super::started::version_of;
 use crate::cluster::ClusterError;
-use crate::cluster::objects::{CSI_DRIVER, CsiDriver};
+use crate::cluster::objects::{CSI_DRIVER, CsiDriver, TokenRequest};
 
-const CHART: &str = "secrets-store-csi-driver/secrets-store-csi-driver";
+/// What has the driver ask kubelet anew, and the driver pass that on.
+const ROTATION: &str = "enable-secret-rotation";
 const IRSA: &str = "sts.amazonaws.com";
 const POD_IDENTITY: &str = "pods.eks.amazonaws.com";
 const INSTALL: &str = "https://secrets-store-csi-driver.sigs.k8s.io/getting-started/installation";
@@ -19,7 +20,7 @@ pub fn checks(facts: &Facts) -> Vec<Check> {
             checks.push(Check::success(format!("CSIDriver {CSI_DRIVER} exists{}", version(facts))));
             checks.push(pod_info(driver));
             checks.extend(tokens(driver, &irsa_audiences(facts)));
-            checks.push(republish(driver));
+            checks.push(republish(driver, facts));
         }
         Err(ClusterError::NotFound { .. }) => {
             let missing = format!("there is no CSIDriver {CSI_DRIVER}: the driver is not installed");
@@ -54,9 +55,7 @@ fn pod_info(driver: &CsiDriver) -> Check {
         true => Check::success("podInfoOnMount is true"),
         false => Check::error(
             "podInfoOnMount is false: all mounts will fail with InvalidRequest",
-            format!(
-                "kubectl patch csidriver {CSI_DRIVER} --type merge --patch '{{\"spec\":{{\"podInfoOnMount\":true}}}}'"
-            ),
+            patch("{\"spec\":{\"podInfoOnMount\":true}}"),
         ),
     }
 }
@@ -70,9 +69,14 @@ fn tokens(driver: &CsiDriver, irsa: &[String]) -> Vec<Check> {
     if has_irsa && has_pod_identity {
         return vec![Check::success(format!("tokenRequests has the audiences {}", present.join(", ")))];
     }
-    let mut all = present.clone();
-    all.extend(wanted.iter().filter(|audience| !present.contains(audience)));
-    let hint = add_audiences(driver, &all);
+    let mut all = driver.spec.token_requests.clone();
+    let missing = wanted.iter().filter(|audience| !present.contains(audience));
+    all.extend(missing.map(|audience| TokenRequest { audience: audience.to_string(), ..TokenRequest::default() }));
+    let requests = serde_json::to_string(&all).unwrap_or_default();
+    let hint = match release_of(driver) {
+        Some(release) => format!("tokenRequests: {requests}, {release}"),
+        None => patch(&format!("{{\"spec\":{{\"tokenRequests\":{requests}}}}}")),
+    };
     let mut checks = Vec::new();
     for (audience, is_there, what) in
         [(wanted[0], has_irsa, "IRSA"), (POD_IDENTITY, has_pod_identity, "EKS Pod Identity")]
@@ -87,37 +91,38 @@ fn tokens(driver: &CsiDriver, irsa: &[String]) -> Vec<Check> {
     checks
 }
 
-/// By the chart that the driver was installed with, if it was.
-fn add_audiences(driver: &CsiDriver, audiences: &[&str]) -> String {
+/// Where Helm keeps the driver's values, if it does. The release may be that of the official provider, whose chart brings the
+/// driver: a command that names the driver's own chart would put that in its place.
+fn release_of(driver: &CsiDriver) -> Option<String> {
     let annotation = |name: &str| driver.metadata.annotations.get(&format!("meta.helm.sh/{name}"));
-    match (annotation("release-name"), annotation("release-namespace")) {
-        (Some(release), Some(namespace)) => {
-            let values = audiences.iter().enumerate();
-            let values = values.map(|(index, audience)| format!("--set 'tokenRequests[{index}].audience={audience}'"));
-            format!(
-                "helm upgrade {release} {CHART} --namespace {namespace} --reuse-values {}",
-                values.collect::<Vec<_>>().join(" ")
-            )
-        }
-        _ => {
-            let requests = audiences.iter().map(|audience| format!("{{\"audience\":\"{audience}\"}}"));
-            let requests = requests.collect::<Vec<_>>().join(",");
-            format!(
-                "kubectl patch csidriver {CSI_DRIVER} --type merge --patch '{{\"spec\":{{\"tokenRequests\":[{requests}]}}}}'"
-            )
-        }
-    }
+    let (release, namespace) = (annotation("release-name")?, annotation("release-namespace")?);
+    Some(format!(
+        "in the values of the Helm release {namespace}/{release}; below secrets-store-csi-driver, where that is the official AWS provider's"
+    ))
 }
 
-fn republish(driver: &CsiDriver) -> Check {
-    match driver.spec.requires_republish {
-        true => Check::success("requiresRepublish is true"),
-        false => Check::warning(
-            "requiresRepublish is false: mounted secrets are never refreshed",
-            format!(
-                "kubectl patch csidriver {CSI_DRIVER} --type merge --patch '{{\"spec\":{{\"requiresRepublish\":true}}}}'"
-            ),
-        ),
+fn patch(change: &str) -> String {
+    // A text of the cluster's must not end the quotes.
+    let change = change.replace('\'', "'\\''");
+    format!("kubectl patch csidriver {CSI_DRIVER} --type merge --patch '{change}'")
+}
+
+/// Kubelet asks again only where the CSIDriver says so, and the driver passes that on only where it is told to.
+fn republish(driver: &CsiDriver, facts: &Facts) -> Check {
+    const NEVER: &str = "mounted secrets are never refreshed";
+    let started = facts.driver_set().and_then(driver_in);
+    let rotates = started.is_none_or(|started| started.is_on(ROTATION, ""));
+    let hint = match release_of(driver) {
+        Some(release) => format!("enableSecretRotation: true, {release}"),
+        None => {
+            let patch = patch("{\"spec\":{\"requiresRepublish\":true}}");
+            format!("{patch}; and --{ROTATION}=true among the arguments of the driver")
+        }
+    };
+    match (driver.spec.requires_republish, rotates) {
+        (true, true) => Check::success("requiresRepublish is true"),
+        (true, false) => Check::warning(format!("the driver is started without --{ROTATION}=true: {NEVER}"), hint),
+        (false, _) => Check::warning(format!("requiresRepublish is false: {NEVER}"), hint),
     }
 }
 

@@ -118,7 +118,10 @@ pub fn driver_in(set: &DaemonSet) -> Option<Started<'_>> {
 pub fn is_ours(set: &DaemonSet) -> bool {
     let labels = [&set.metadata.labels, &set.spec.template.metadata.labels];
     let is_labelled = labels.iter().any(|labels| labels.get(OUR_LABEL.0).is_some_and(|name| name == OUR_LABEL.1));
-    is_labelled || Started::of(set, |container| repository_of(&container.image) == OUR_LABEL.1).is_some()
+    // The chart gives another name to all but the container.
+    let by_container =
+        |container: &Container| repository_of(&container.image) == OUR_LABEL.1 || container.name == OUR_LABEL.1;
+    is_labelled || Started::of(set, by_container).is_some()
 }
 
 fn is_official(set: &DaemonSet) -> bool {

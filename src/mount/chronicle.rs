@@ -28,6 +28,8 @@ pub struct Chronicle {
 
 struct Told {
     last: Instant,
+    /// When its owner was last told that it fails.
+    reminded: Option<Instant>,
     episode: Option<Episode>,
     set: Option<Set>,
 }
@@ -36,7 +38,8 @@ struct Told {
 struct Episode {
     since: Instant,
     last: Instant,
-    reminded: Instant,
+    /// Whether its owner knows of it.
+    was_told: bool,
     causes: Vec<Reason>,
 }
 
@@ -48,12 +51,20 @@ pub struct Set {
     versions: HashMap<u64, u64>,
 }
 
+/// The end of an outage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recovered {
+    pub after: Duration,
+    /// Whether the owner knew of it.
+    pub was_told: bool,
+}
+
 /// What of a failure is news.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failed {
     /// The outage has not shown this cause before.
     pub is_new_cause: bool,
-    /// It has just begun, or was not mentioned for long.
+    /// No failure of this volume was mentioned for long: one that fails now and then is no news each time.
     pub is_due: bool,
 }
 
@@ -63,27 +74,34 @@ impl Chronicle {
         let now = Instant::now();
         let mut told = self.told();
         let told = entry(&mut told, target);
+        let is_due = told.reminded.is_none_or(|reminded| reminded.elapsed() >= REMINDED_EVERY);
+        if is_due {
+            told.reminded = Some(now);
+        }
         let episode = told.episode.take().filter(|episode| episode.last.elapsed() < ENDS_AFTER);
-        let Some(mut episode) = episode else {
-            told.episode = Some(Episode { since: now, last: now, reminded: now, causes: vec![reason] });
-            return Failed { is_new_cause: true, is_due: true };
-        };
-        let is_due = episode.reminded.elapsed() >= REMINDED_EVERY;
+        let new = || Episode { since: now, last: now, was_told: false, causes: Vec::new() };
+        let mut episode = episode.unwrap_or_else(new);
         let is_new_cause = !episode.causes.contains(&reason);
         if is_new_cause {
             episode.causes.push(reason);
         }
-        if is_due {
-            episode.reminded = now;
-        }
-        told.episode = Some(Episode { last: now, ..episode });
+        told.episode = Some(Episode { last: now, was_told: episode.was_told || is_due, ..episode });
         Failed { is_new_cause, is_due }
     }
 
     /// A refresh has not failed. Says for how long those before it had.
-    pub fn recovered(&self, target: &TargetPath) -> Option<Duration> {
-        let episode = self.told().get_mut(target)?.episode.take()?;
-        Some(episode.since.elapsed())
+    pub fn recovered(&self, target: &TargetPath) -> Option<Recovered> {
+        let Episode { since, was_told, .. } = self.told().get_mut(target)?.episode.take()?;
+        Some(Recovered { after: since.elapsed(), was_told })
+    }
+
+    /// Drops what is of volumes that have gone.
+    pub fn forget(&self, has_gone: impl Fn(&TargetPath) -> bool) {
+        let targets: Vec<TargetPath> = self.told().keys().cloned().collect();
+        // One by one: whoever tells what has gone has a lock of his own.
+        for target in targets.into_iter().filter(has_gone) {
+            self.told().remove(&target);
+        }
     }
 
     /// What is told apart of a set: versions, and where that is asked for, content.
@@ -136,7 +154,7 @@ fn entry<'a>(told: &'a mut HashMap<TargetPath, Told>, target: &TargetPath) -> &'
         let oldest = told.iter().min_by_key(|(_, told)| told.last).map(|(target, _)| target.clone());
         oldest.and_then(|oldest| told.remove(&oldest));
     }
-    let told = told.entry(target.clone()).or_insert(Told { last: now, episode: None, set: None });
+    let told = told.entry(target.clone()).or_insert(Told { last: now, reminded: None, episode: None, set: None });
     told.last = now;
     told
 }
@@ -168,10 +186,16 @@ mod tests {
             reminders += usize::from(failed.is_due);
         }
         assert_eq!((lines, reminders), (1, 5));
-        assert_eq!(chronicle.recovered(&target), Some(Duration::from_secs(300 * 60)));
+        let after = Duration::from_secs(300 * 60);
+        assert_eq!(chronicle.recovered(&target), Some(Recovered { after, was_told: true }));
         assert_eq!(chronicle.recovered(&target), None);
-        assert_eq!(chronicle.failed(&target, Reason::AwsUnavailable), NEWS, "another outage");
+        // Another outage has a line, but its owner has just heard.
+        tokio::time::advance(Duration::from_secs(60)).await;
+        let failed = Failed { is_new_cause: true, is_due: false };
+        assert_eq!(chronicle.failed(&target, Reason::AwsUnavailable), failed);
         assert_eq!(chronicle.failed(&target, Reason::AwsUnavailable), NO_NEWS);
+        assert_eq!(chronicle.recovered(&target), Some(Recovered { after: Duration::ZERO, was_told: false }));
+        assert_eq!(chronicle.failed(&target, Reason::AwsUnavailable), failed);
         tokio::time::advance(ENDS_AFTER).await;
         assert_eq!(chronicle.failed(&target, Reason::AwsUnavailable), NEWS, "nobody has asked for long");
     }

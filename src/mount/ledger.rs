@@ -130,30 +130,36 @@ impl Ledger {
         self.table().rows.get(target).is_some_and(|row| row.good.is_some())
     }
 
-    pub fn served(&self, target: &TargetPath, asked: u64, good: Good) {
+    /// A request is answered. Says whether that counts: the answer to a later one may have come before.
+    pub fn served(&self, target: &TargetPath, asked: u64, good: Good) -> bool {
         self.answered(target, asked, |row| {
             let first = row.good.as_ref().map_or(good.first, |before| before.first);
             row.good = Some(Good { first, ..good });
             row.failure = None;
-        });
+        })
     }
 
-    pub fn failed(&self, target: &TargetPath, asked: u64, is_refresh: bool, reason: Reason, text: String) {
+    /// The same for one that fails.
+    pub fn failed(&self, target: &TargetPath, asked: u64, is_refresh: bool, reason: Reason, text: String) -> bool {
         self.answered(target, asked, |row| {
             let before = row.failure.take();
             let since = before.as_ref().map_or_else(Instant::now, |before| before.since);
             let times = before.map_or(0, |before| before.times).saturating_add(1);
             row.failure = Some(Outage { reason, text, since, times, is_refresh });
-        });
+        })
     }
 
-    fn answered(&self, target: &TargetPath, asked: u64, note: impl FnOnce(&mut Row)) {
-        if let Some(row) = self.table().rows.get_mut(target)
-            && row.answered < asked
-        {
-            row.answered = asked;
-            note(row);
-        }
+    fn answered(&self, target: &TargetPath, asked: u64, note: impl FnOnce(&mut Row)) -> bool {
+        let mut table = self.table();
+        let Some(row) = table.rows.get_mut(target).filter(|row| row.answered < asked) else { return false };
+        row.answered = asked;
+        note(row);
+        true
+    }
+
+    /// Whether it is among them.
+    pub fn knows(&self, target: &TargetPath) -> bool {
+        self.table().rows.contains_key(target)
     }
 
     /// Drops volumes that have gone. `is_mounted` is who knows of a volume that this process has written whether it is still

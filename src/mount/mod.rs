@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chronicle::Chronicle;
+use chronicle::{Chronicle, Recovered};
 use classes::Classes;
 use failing::{Failing, Remembered};
 use ledger::Ledger;
@@ -138,40 +138,60 @@ impl<P: Provider> Mounter<P> {
         // In a box: those around it would each hold room for it, and a node's start has a hundred of them.
         let run = Box::pin(self.run(&target, request, time, &record));
         let result = tokio::select! {
+            biased; // what is done is done
             result = time.bound(&record, run) => result,
             () = closing.cancelled() => Err(MountError::ShuttingDown),
         };
-        let result = result.and_then(|(mounted, outcome)| {
+        let result = result.and_then(|Served { mounted, outcome, set, changed }| {
             let good = Good::now(&mounted.versions, mounted.files.is_none());
-            Ok((answer(mounted)?, good, outcome))
+            Ok((answer(mounted)?, good, outcome, set, changed))
         });
         match result {
-            Ok((answer, good, outcome)) => {
-                self.ledger.served(&target, asked, good);
-                if let Some(failed_for) = self.chronicle.recovered(&target) {
-                    self.tell(&record, &target, News::RefreshRecovered);
-                    record.recovered(failed_for);
+            Ok((answer, good, outcome, set, changed)) => {
+                self.note_delivery(&record, &target, set, outcome, &changed);
+                // An answer to an earlier request than the last that was answered says nothing about now.
+                if self.ledger.served(&target, asked, good)
+                    && let Some(Recovered { after, was_told }) = self.chronicle.recovered(&target)
+                {
+                    if was_told {
+                        self.tell(&record, &target, News::RefreshRecovered);
+                    }
+                    record.recovered(after);
                 }
                 record.finish(outcome);
                 Ok(answer)
             }
             Err(error) => {
-                // What is remembered was not tried again.
-                if !matches!(error, MountError::Remembered(_)) {
-                    let is_refresh = record.operation() == Operation::Remount;
-                    self.ledger.failed(&target, asked, is_refresh, error.reason(), chain(&error));
+                if record.operation() == Operation::Mount && self.has_files(&target, deadline).await {
+                    record.is_refresh();
                 }
-                self.note_failure(&error, &target, record);
+                let is_refresh = record.operation() == Operation::Remount;
+                // What is remembered was not tried again.
+                let is_latest = matches!(error, MountError::Remembered(_))
+                    || self.ledger.failed(&target, asked, is_refresh, error.reason(), chain(&error));
+                self.note_failure(&error, &target, is_latest, record);
                 Err(error)
             }
         }
     }
 
+    /// Whether a pod has files in a volume of which this process knows nothing: one before it has served it. Asked where a mount
+    /// has failed before that was looked at.
+    async fn has_files(&self, target: &TargetPath, deadline: Instant) -> bool {
+        let Writing::Provider(volumes) = &self.writing else { return false };
+        let found = tokio::time::timeout_at(deadline, volumes.find(target.clone())).await;
+        matches!(found, Ok(Ok(volume)) if volume.is_written())
+    }
+
     /// A first mount that fails is told by kubelet, and a refresh by us: once, and not with each try.
-    fn note_failure(&self, error: &MountError, target: &TargetPath, record: MountRecord) {
+    fn note_failure(&self, error: &MountError, target: &TargetPath, is_latest: bool, record: MountRecord) {
         let failure = error.failure();
-        if record.operation() == Operation::Mount {
+        // Whoever comes after a provider that ends serves the volume, and nothing is wrong with it.
+        if record.operation() == Operation::Mount || matches!(error, MountError::ShuttingDown) {
             return record.fail(failure);
+        }
+        if !is_latest {
+            return record.fail_again(failure.reason);
         }
         let failed = self.chronicle.failed(target, failure.reason);
         if failed.is_due {
@@ -194,7 +214,7 @@ impl<P: Provider> Mounter<P> {
         request: MountRequest,
         time: Time,
         record: &MountRecord,
-    ) -> Result<(Mounted, Outcome), MountError> {
+    ) -> Result<Served, MountError> {
         let since = Instant::now();
         let (parameters, permission) = (&request.parameters, request.default_permission);
         let read = || self.provider.parse(parameters, permission, &self.limits);
@@ -253,8 +273,7 @@ impl<P: Provider> Mounter<P> {
         let Some((volumes, volume)) = volume else {
             let is_known = before.is_some_and(|before| before.has_content_of(&set));
             let outcome = if is_known { Outcome::AnsweredAgain } else { Outcome::Answered };
-            self.delivered(record, target, set, outcome, &changed);
-            return Ok((Mounted { versions, files: Some(files) }, outcome));
+            return Ok(Served { mounted: Mounted { versions, files: Some(files) }, outcome, set, changed });
         };
         let written = volumes.replace(volume, files, plan.layout, time.deadline).await;
         let (write, outcome) = match &written {
@@ -264,12 +283,14 @@ impl<P: Provider> Mounter<P> {
         };
         metrics().volume_write(write);
         written?;
-        self.delivered(record, target, set, outcome, &changed);
-        Ok((Mounted { versions, files: None }, outcome))
+        // It was changed by a mount that nobody waited for any more, and has not been told.
+        let is_untold = before.is_some() && !changed.is_empty();
+        let outcome = if is_untold { Outcome::Changed } else { outcome };
+        Ok(Served { mounted: Mounted { versions, files: None }, outcome, set, changed })
     }
 
     /// A volume has its files, of which `changed` have not been there before, with their versions.
-    fn delivered(
+    fn note_delivery(
         &self,
         record: &MountRecord,
         target: &TargetPath,
@@ -298,13 +319,9 @@ impl<P: Provider> Mounter<P> {
                 .map_err(|error| MountError::Provider(Explanation::of(error)))?;
         }
         let found = self.fetcher.fetch(credentials, &plan, reading, demand).await?;
-        let (mut there, mut absent) = (Vec::new(), Vec::new());
-        let left_out = |object: &Object<P::Address>, why: &str| {
-            record.warnings(&[format!("object {} is optional and left out: {why}", object.position)]);
-            self.tell(record, target, News::ObjectMissing { object: &object.position.to_string(), why });
-        };
+        let (mut there, mut absent, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
         for object in &nothing {
-            left_out(object, "there are no such names");
+            left_out.push((object.position, "there are no such names".to_owned()));
             absent.extend(object.ids());
         }
         for (object, found) in plan.objects.iter().zip(&found) {
@@ -319,10 +336,16 @@ impl<P: Provider> Mounter<P> {
                 Found::Absent(_) if object.is_previous() => {}
                 Found::Absent(error) => {
                     metrics().object_skipped(error.reason());
-                    left_out(object, &error.to_string());
+                    left_out.push((object.position, error.to_string()));
                     absent.extend(object.ids());
                 }
             }
+        }
+        if !left_out.is_empty() {
+            let warning =
+                |(position, why): &(usize, String)| format!("object {position} is optional and left out: {why}");
+            record.warnings(&left_out.iter().map(warning).collect::<Vec<_>>());
+            self.tell(record, target, News::ObjectsMissing(&left_out));
         }
         record.enter(Stage::Render);
         let rendered = render(&there, absent.is_empty(), &plan.templates, &self.limits, &SystemClock)?;
@@ -374,6 +397,15 @@ struct Asked<'a, P: Provider> {
     principal: &'a Principal,
     plan: &'a SecretPlan<P::Address>,
     credentials: &'a P::Credentials,
+}
+
+/// What has come of a mount.
+struct Served {
+    mounted: Mounted,
+    outcome: Outcome,
+    set: chronicle::Set,
+    /// Files that were not there before, or with another version.
+    changed: Vec<(String, String)>,
 }
 
 /// What a volume is to hold, and what it lacks.

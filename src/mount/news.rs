@@ -26,8 +26,8 @@ pub enum News<'a> {
     RefreshRecovered,
     /// It has files of other versions than before: their paths and their versions.
     Rotated(&'a [(String, String)]),
-    /// An optional object was not there. Told with each refresh.
-    ObjectMissing { object: &'a str, why: &'a str },
+    /// Optional objects were not there: their places in the class, and why. Told with each refresh.
+    ObjectsMissing(&'a [(usize, String)]),
     /// What is wrong with its class without stopping mounts. Told with each mount and refresh.
     ClassWarnings(&'a [String]),
 }

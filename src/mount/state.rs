@@ -118,11 +118,15 @@ impl<P: Provider> Mounter<P> {
     async fn mounted(&self) -> HashMap<TargetPath, u64> {
         let seen = Instant::now();
         let mounted = match &self.writing {
-            Writing::Provider(volumes) => volumes.mounted().await.unwrap_or_default(),
-            Writing::Driver => HashMap::new(),
+            Writing::Provider(volumes) => volumes.mounted().await,
+            Writing::Driver => Ok(HashMap::new()),
         };
-        self.ledger.forget_gone(seen, |target| mounted.contains_key(target));
-        mounted
+        // Where nobody can tell, nothing has gone.
+        if let Ok(mounted) = &mounted {
+            self.ledger.forget_gone(seen, |target| mounted.contains_key(target));
+            self.chronicle.forget(|target| !self.ledger.knows(target));
+        }
+        mounted.unwrap_or_default()
     }
 
     /// Those that have not gone.

@@ -4,7 +4,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use serde::Serialize;
 use tracing::{Level, enabled, info};
 
 use super::record::Operation;
@@ -39,7 +38,7 @@ pub struct Answered<'a> {
 }
 
 /// What came into a volume of one object.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivered {
     /// As the backend calls it.
     pub object: String,
@@ -108,37 +107,77 @@ impl Delivery {
 
     /// In as many lines as it takes.
     pub(super) fn tell(&self, mount_id: &str, operation: Operation, pod: &ClaimedPod, class: &str, volume: &str) {
-        let lines = lines(&self.objects);
-        let templates = json(&self.templates);
-        for (objects, part) in lines.iter().zip(1_u64..) {
+        let parts = self.parts();
+        for ((objects, templates), part) in parts.iter().zip(1_u64..) {
             info!(
                 target: AUDIT, kind = "delivered", mount_id, operation = operation.word(), pod_namespace = pod.namespace,
                 pod_name = pod.name, pod_uid = pod.uid, service_account = pod.service_account,
-                secret_provider_class = class, volume, objects, templates, part, parts = lines.len() as u64, "delivered"
+                secret_provider_class = class, volume, objects, templates, part, parts = parts.len() as u64, "delivered"
             );
         }
     }
+
+    /// What stands in each line, as JSON: objects, and files that are made of several. An object with many files comes in
+    /// several lines, each time with some of them.
+    fn parts(&self) -> Vec<(String, String)> {
+        let mut objects = Packed::default();
+        for Delivered { object, version, request_id, files } in &self.objects {
+            let mut names = Packed::default();
+            files.iter().for_each(|file| names.push(&json(file)));
+            for files in names.arrays() {
+                let [object, version, request_id] = [object, version, request_id].map(json);
+                objects.push(&format!(
+                    r#"{{"object":{object},"version":{version},"request_id":{request_id},"files":{files}}}"#
+                ));
+            }
+        }
+        let mut templates = Packed::default();
+        self.templates.iter().for_each(|file| templates.push(&json(file)));
+        let (objects, templates) = (objects.arrays(), templates.arrays());
+        // The first line has the first of both, and where there are many, each has lines of its own after that.
+        let none = || "[]".to_owned();
+        let (mut objects, mut templates) = (objects.into_iter(), templates.into_iter());
+        let first = (objects.next().unwrap_or_else(none), templates.next().unwrap_or_else(none));
+        let rest = objects.map(|objects| (objects, none())).chain(templates.map(|templates| (none(), templates)));
+        std::iter::once(first).chain(rest).collect()
+    }
 }
 
-/// JSON arrays of all objects, none much longer than a line may be.
-fn lines(objects: &[Delivered]) -> Vec<String> {
-    let mut lines = vec![String::from("[")];
-    for object in objects.iter().map(json) {
-        match lines.last_mut() {
-            Some(line) if line.len() == 1 => line.push_str(&object),
-            Some(line) if line.len() + object.len() < MOST_BYTES => {
-                line.push(',');
-                line.push_str(&object);
+/// JSON arrays of as many elements as have room in a line, where each quote takes two bytes: they stand in a text of JSON.
+#[derive(Default)]
+struct Packed {
+    arrays: Vec<String>,
+    bytes: usize,
+}
+
+impl Packed {
+    fn push(&mut self, element: &str) {
+        let bytes = element.len() + element.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count() + 1;
+        match self.arrays.last_mut() {
+            Some(array) if self.bytes + bytes <= MOST_BYTES => {
+                array.push(',');
+                array.push_str(element);
+                self.bytes += bytes;
             }
-            _ => lines.push(format!("[{object}")),
+            _ => {
+                self.arrays.push(format!("[{element}"));
+                self.bytes = bytes;
+            }
         }
     }
-    lines.iter_mut().for_each(|line| line.push(']'));
-    lines
+
+    /// One at least.
+    fn arrays(mut self) -> Vec<String> {
+        if self.arrays.is_empty() {
+            self.arrays.push("[".into());
+        }
+        self.arrays.iter_mut().for_each(|array| array.push(']'));
+        self.arrays
+    }
 }
 
-fn json(value: &(impl Serialize + ?Sized)) -> String {
-    // Texts in lists never fail.
+fn json(value: &String) -> String {
+    // A text never fails.
     serde_json::to_string(value).unwrap_or_default()
 }
 
@@ -146,22 +185,43 @@ fn json(value: &(impl Serialize + ?Sized)) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn many_objects_come_in_several_lines_and_none_twice() {
-        let object = |number: usize| Delivered {
-            object: format!("arn:aws:secretsmanager:eu-west-1:111122223333:secret:shop/{number}-AbCdEf"),
-            version: "v1".into(),
-            request_id: "r".into(),
-            files: vec![format!("shop_{number}")],
-        };
-        for count in [0, 1, 500] {
-            let objects: Vec<Delivered> = (0..count).map(object).collect();
-            let lines = lines(&objects);
-            assert!(lines.iter().all(|line| line.len() < MOST_BYTES + 1_024));
-            assert_eq!(lines.len() > 1, count == 500);
-            let read = |line: &String| serde_json::from_str::<Vec<serde_json::Value>>(line).expect("JSON");
-            let again: Vec<_> = lines.iter().flat_map(read).map(|object| object["object"].clone()).collect();
-            assert_eq!(again, objects.iter().map(|object| object.object.clone()).collect::<Vec<_>>());
+    fn delivered(number: usize, files: Vec<String>) -> Delivered {
+        let object = format!("arn:aws:secretsmanager:eu-west-1:111122223333:secret:shop/{number}-AbCdEf");
+        Delivered { object, version: "v1".into(), request_id: "r".into(), files }
+    }
+
+    /// All files of all objects, and all templates, as they stand in lines none of which is too long.
+    fn again(delivery: &Delivery) -> (usize, Vec<String>, Vec<String>) {
+        let parts = delivery.parts();
+        let (mut files, mut templates) = (Vec::new(), Vec::new());
+        for (of_objects, of_templates) in &parts {
+            let written = serde_json::to_string(&(of_objects, of_templates)).expect("texts");
+            assert!(written.len() < 15 * 1_024, "{}", written.len());
+            let objects: Vec<serde_json::Value> = serde_json::from_str(of_objects).expect("JSON");
+            let names = objects.iter().flat_map(|object| object["files"].as_array().expect("an array"));
+            files.extend(names.map(|name| name.as_str().expect("a text").to_owned()));
+            templates.extend(serde_json::from_str::<Vec<String>>(of_templates).expect("JSON"));
         }
+        (parts.len(), files, templates)
+    }
+
+    #[test]
+    fn many_objects_many_files_and_many_templates_come_in_several_lines_and_none_twice() {
+        let names = |count: usize, name: &str| (0..count).map(|number| format!("{number}{name}")).collect::<Vec<_>>();
+        let long = "\"".repeat(250);
+        for (objects, files, templates, has_one) in
+            [(0, 0, 0, true), (1, 1, 1, true), (500, 1, 0, false), (1, 1_000, 0, false), (3, 2, 2_000, false)]
+        {
+            let files = names(files, if files == 1_000 { &long } else { "" });
+            let delivery = Delivery {
+                objects: (0..objects).map(|number| delivered(number, files.clone())).collect(),
+                templates: names(templates, &long),
+            };
+            let (lines, told, made) = again(&delivery);
+            assert_eq!(lines == 1, has_one, "{lines}");
+            assert_eq!(told, vec![files; objects].concat());
+            assert_eq!(made, delivery.templates);
+        }
+        assert_eq!(Delivery::default().parts(), [("[]".into(), "[]".into())]);
     }
 }

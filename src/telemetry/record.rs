@@ -291,13 +291,14 @@ impl Drop for MountRecord {
                 line!(debug, self, state, code, changed = false, "mount unchanged");
             }
             End::Done(outcome @ (Outcome::Changed | Outcome::Answered)) => {
-                for warning in &state.warnings {
-                    line!(warn, self, state, code, warning, "mount needs attention");
-                }
                 let driver_writes = *outcome == Outcome::Answered;
                 line!(info, self, state, code, changed = true, driver_writes, "mounted");
                 if let Some(delivery) = &state.delivery {
                     delivery.tell(&self.id, state.operation, &self.pod, &self.class, &state.volume);
+                }
+                // Last, since of too many lines the last are lost.
+                for warning in &state.warnings {
+                    line!(warn, self, state, code, warning, "mount needs attention");
                 }
             }
             End::Failed(Failure { reason, error, backend }) => {

@@ -34,6 +34,8 @@ pub struct Volumes {
     jobs: Sender<Job>,
     served: Arc<Mutex<Served>>,
     headroom: Headroom,
+    /// Whoever looks at all volumes, one after another.
+    looks: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// A volume that one request is for.
@@ -63,7 +65,8 @@ impl Volumes {
             }
         };
         std::thread::Builder::new().name("volume".into()).spawn(run)?;
-        Ok(Self { kubelet_dir, jobs, served: Arc::default(), headroom: Headroom::of_this_process() })
+        let (served, headroom) = (Arc::default(), Headroom::of_this_process());
+        Ok(Self { kubelet_dir, jobs, served, headroom, looks: Arc::default() })
     }
 
     /// Looks at the target of a request, and closes it again. One with nothing in it is made to look old: see [`age_if_empty`].
@@ -130,8 +133,11 @@ impl Volumes {
     /// # Errors
     /// When there is no volume thread any more.
     pub async fn mounted(&self) -> Result<HashMap<TargetPath, u64>, VolumeError> {
+        // Whoever asks without a pause is not to have more than one look wait among the writes, also if he goes away.
+        let turn = self.looks.clone().lock_owned().await;
         let targets = self.served.lock().unwrap_or_else(PoisonError::into_inner).targets();
         self.run(move || {
+            let _turn = turn;
             let mounted = targets.into_iter().filter(|(target, _)| target.is_mounted());
             Ok(mounted.map(|(target, bytes)| (target.path().clone(), bytes)).collect())
         })

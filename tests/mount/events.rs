@@ -6,8 +6,8 @@ use devcloud::node::Class;
 use devcloud::{Fault, FaultKind, Role};
 use serde_json::Value;
 
-use crate::admin::{scraped, value, world};
-use crate::support::{REGION, ROLE, World, class, class_of, cloud};
+use crate::admin::{free_ports, scraped, value, world};
+use crate::support::{READY, REGION, ROLE, World, class, class_of, cloud, needs_mounts, start};
 
 /// With the driver writing, which needs no rights.
 const WRITES: &str = "--driver-writes-secrets=true";
@@ -29,6 +29,16 @@ fn text<'a>(value: &'a Value, field: &str) -> &'a str {
 
 fn reasons(events: &[Value]) -> Vec<&str> {
     events.iter().map(|event| text(event, "reason")).collect()
+}
+
+/// The numbers, once one of them is as expected.
+async fn counted(port: u16, series: &str, expected: &str) -> String {
+    loop {
+        let text = scraped(port).await;
+        if value(&text, series) == Some(expected) {
+            return text;
+        }
+    }
 }
 
 /// The lines of a log that have a message.
@@ -89,8 +99,9 @@ async fn aws_down_for_three_polls_is_told_once_and_so_is_its_end() {
     }
     let ids: BTreeSet<_> = world.cloud.calls().into_iter().filter_map(|call| call.request_id).collect();
     assert!(ids.contains(text(&failed[0], "backend_request_id")), "AWS knows the id");
-    // Each try is counted, and so are the tries of each request.
-    let text = scraped(metrics).await;
+    // Each try is counted, and so are the tries of each request. The last answer to an event is on its way.
+    let created = "secretmount_kubernetes_requests_total{verb=\"create\",resource=\"events\",code=\"ok\"}";
+    let text = counted(metrics, created, "2").await;
     let failed = "secretmount_mount_errors_total{operation=\"remount\",reason=\"AwsUnavailable\"}";
     assert_eq!(value(&text, failed), Some("3"));
     let (retries, requests) = (
@@ -102,10 +113,6 @@ async fn aws_down_for_three_polls_is_told_once_and_so_is_its_end() {
     assert!(number(retries) > 0);
     let created = "secretmount_events_total{reason=\"SecretRefreshFailed\",result=\"created\"}";
     assert_eq!(value(&text, created), Some("1"));
-    assert_eq!(
-        value(&text, "secretmount_kubernetes_requests_total{verb=\"create\",resource=\"events\",code=\"ok\"}"),
-        Some("2")
-    );
 }
 
 #[tokio::test]
@@ -361,4 +368,44 @@ async fn the_audit_can_be_switched_off_by_itself() {
     let log = mounted("--log-level=warn,secretmount::audit=info,secretmount::grpc=info").await;
     assert!(!log.contains("\"message\":\"mounted\""), "{log}");
     assert_eq!((audit(&log, "read").len(), audit(&log, "delivered").len()), (1, 1), "{log}");
+}
+
+#[tokio::test]
+async fn what_the_driver_cannot_take_is_no_rotation() {
+    let (world, ..) = world(&[WRITES]).await;
+    let names: Vec<String> = (0..5).map(|number| format!("shop/{number}")).collect();
+    let put = |text: &str| {
+        for name in &names {
+            world.cloud.put_secret(REGION, name, text);
+        }
+    };
+    put("small");
+    let class = class_of(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    world.ask(&class).await.expect("mounted");
+    put(&"x".repeat(1_000_000));
+    world.ask(&class).await.expect_err("more than the driver takes in an answer");
+    put("other");
+    world.ask(&class).await.expect("mounted");
+    let told = ["SecretRefreshFailed", "SecretRotated", "SecretRefreshRecovered"];
+    assert_eq!(reasons(&events(&world, 3).await), told);
+}
+
+#[tokio::test]
+async fn a_provider_that_has_just_started_tells_of_a_refresh_that_goes_wrong_at_once() {
+    needs_mounts!();
+    let mut world = World::with(&[]).await;
+    world.cloud.put_secret(REGION, "shop/key", "one");
+    let volume = world.publish();
+    world.mount(&class_of(&["shop/key"]), &volume).await.expect("mounted");
+    world.provider.kill().await.expect("killed");
+    let [_, metrics] = free_ports();
+    let successor = start(&world.cloud, &world.node, &[&format!("--metrics-port={metrics}")], &[]);
+    let driver = successor.driver(READY).await.expect("serves");
+    let mount = world.mount_of(&class_of(&[]), volume.path());
+    for _ in 0..2 {
+        driver.mount(&mount).await.expect_err("a class without objects");
+    }
+    assert_eq!(reasons(&events(&world, 1).await), ["SecretRefreshFailed"]);
+    assert_eq!(value(&scraped(metrics).await, "secretmount_volumes{state=\"failing\"}"), Some("1"));
+    assert_eq!(lines(&successor.log(), "mount failed").len(), 1, "{}", successor.log());
 }

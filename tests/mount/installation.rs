@@ -113,6 +113,7 @@ fn driver_set() -> Value {
                 "--endpoint=$(CSI_ENDPOINT)",
                 "--provider-volume=/var/run/secrets-store-csi-providers",
                 "--additional-provider-volume-paths=/etc/kubernetes/secrets-store-csi-providers",
+                "--enable-secret-rotation=true",
             ],
         },
     ]);
@@ -200,11 +201,15 @@ async fn each_fault_of_the_driver_is_told_with_what_mends_it() {
     with_a_fault("no_audience_for_irsa", 0, |cluster| {
         let release = json!({"meta.helm.sh/release-name": "csi", "meta.helm.sh/release-namespace": "kube-system"});
         cluster.change(DRIVER, "/metadata/annotations", release);
-        let audiences = json!([{"audience": "vault"}, {"audience": "pods.eks.amazonaws.com"}]);
-        cluster.change(DRIVER, "/spec/tokenRequests", audiences);
+        let vault = json!({"audience": "vault", "expirationSeconds": 900});
+        cluster.change(DRIVER, "/spec/tokenRequests", json!([vault, {"audience": "pods.eks.amazonaws.com"}]));
     })
     .await;
     with_a_fault("no_republish", 0, |cluster| cluster.change(DRIVER, "/spec/requiresRepublish", json!(false))).await;
+    with_a_fault("no_rotation", 0, |cluster| {
+        cluster.change(DRIVER_SET, "/spec/template/spec/containers/1/args/3", json!("--enable-secret-rotation=false"));
+    })
+    .await;
     with_a_fault("no_classes", 1, |cluster| cluster.cloud.remove_object(CLASSES)).await;
     with_a_fault("driver_not_on_a_node", 0, |cluster| {
         cluster.cloud.put_object(&csi_node("node-c"), json!({"metadata": {}, "spec": {"drivers": null}}));
@@ -318,6 +323,14 @@ fn official(cluster: &Cluster, node: &str) {
 async fn who_has_other_nodes_or_leaves_the_writing_to_the_driver_is_no_fault() {
     let cluster = Cluster::good().await;
     official(&cluster, "node-c");
+    // The driver is there too, and on a node of Windows, where pods get their secrets in another way.
+    let registered = json!([{"name": "secrets-store.csi.k8s.io"}]);
+    for (name, system) in [("node-c", "linux"), ("node-d", "windows")] {
+        cluster.cloud.put_object(&csi_node(name), json!({"metadata": {}, "spec": {"drivers": registered}}));
+        let info = json!({"kubeletVersion": "v1.34.0"});
+        let labels = json!({"labels": {"kubernetes.io/os": system}});
+        cluster.cloud.put_object(&node(name), json!({"metadata": labels, "spec": {}, "status": {"nodeInfo": info}}));
+    }
     let switch = json!([{"name": "SECRETMOUNT_DRIVER_WRITES_SECRETS", "value": "true"}]);
     cluster.change(OUR_SET, &format!("{CONTAINER}/env"), switch);
     let (said, code) = cluster.check(&["--strict"]).await;
@@ -461,7 +474,7 @@ async fn programs_get_one_document() {
         [&&json!({
             "description": "requiresRepublish is false: mounted secrets are never refreshed",
             "result": "warning",
-            "hint": "kubectl patch csidriver secrets-store.csi.k8s.io --type merge --patch '{\"spec\":{\"requiresRepublish\":true}}'",
+            "hint": "kubectl patch csidriver secrets-store.csi.k8s.io --type merge --patch '{\"spec\":{\"requiresRepublish\":true}}'; and --enable-secret-rotation=true among the arguments of the driver",
         })]
     );
     cluster.cloud.remove_object(CLASSES);

@@ -42,9 +42,12 @@ fn start_with_taint(cloud: &DevCloud, node: &Node) -> Provider {
 /// Until so many more calls of an api have come.
 async fn more_calls(cloud: &DevCloud, api: &str, more: usize) {
     let enough = cloud.count(api) + more;
-    while cloud.count(api) < enough {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let come = async {
+        while cloud.count(api) < enough {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), come).await.expect("they come");
 }
 
 #[tokio::test]

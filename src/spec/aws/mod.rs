@@ -37,6 +37,8 @@ use crate::plan::{FileLayout, FilePermission, InvalidPermission, Owner, SecretPl
 const SHOWN: usize = 100;
 /// Most bytes of `prefix`: more than names of secrets have.
 const MAX_PREFIX_BYTES: usize = 512;
+/// Most warnings that each mount tells: they are its class's, and a class has room for thousands of mistakes.
+const MOST_WARNINGS: usize = 20;
 /// Most objects with `find`: each may be many pages of names.
 const MAX_FINDS: usize = 20;
 
@@ -131,7 +133,11 @@ impl Class {
             let _ = noted(templates::compare(&objects, templates), errors);
         }
         let (failover_region, templates) = (failover_region.flatten(), templates.unwrap_or_default());
-        let warnings = warnings.iter().cloned().chain(same_files.iter().map(ToString::to_string)).collect();
+        let all = warnings.iter().cloned().chain(same_files.iter().map(ToString::to_string));
+        let mut warnings: Vec<String> = all.clone().take(MOST_WARNINGS).collect();
+        if let Some(more @ 1..) = all.count().checked_sub(MOST_WARNINGS) {
+            warnings.push(format!("and {more} more; secretmount check shows them all"));
+        }
         Some(Self { authentication, region, failover_region, objects, templates, layout, warnings })
     }
 

@@ -7,6 +7,9 @@ use crate::config::parse_bool;
 use crate::plan::{FilePermission, RelativePath, Translation};
 use crate::spec::SpecError;
 
+/// Most unknown keys of one place that are named.
+const MOST_UNKNOWN: usize = 5;
+
 pub struct Reader<'a> {
     pub name: String,
     pub position: usize,
@@ -32,9 +35,13 @@ impl Reader<'_> {
     }
 
     pub fn unknown_keys(&mut self, keys: &[String], place: &str) {
-        for key in keys {
-            self.warnings
-                .push(format!("unknown key {key:?} in {place}{:?} (object {}) is ignored", self.name, self.position));
+        let shown = |text: &str| text.chars().take(SHOWN).collect::<String>();
+        let place = format!("{place}{:?} (object {})", shown(&self.name), self.position);
+        for key in keys.iter().take(MOST_UNKNOWN) {
+            self.warnings.push(format!("unknown key {:?} in {place} is ignored", shown(key)));
+        }
+        if let Some(more @ 1..) = keys.len().checked_sub(MOST_UNKNOWN) {
+            self.warnings.push(format!("{more} more unknown keys in {place} are ignored"));
         }
     }
 

@@ -418,6 +418,22 @@ fn pod_identity_is_chosen_as_go_reads_booleans_and_its_address_in_any_case() {
 }
 
 #[test]
+fn a14_thousands_of_unknown_keys_are_a_few_short_warnings() {
+    let keys: String = (0..10_000).map(|number| format!(", k{number}: x")).collect();
+    let objects =
+        format!("- {{objectName: {}, objectType: secretsmanager, objectAlias: a{keys}}}", "n".repeat(100_000));
+    let class = parse(&objects).expect("a class");
+    let bytes: usize = class.warnings.iter().map(String::len).sum();
+    assert!(class.warnings.len() <= 6 && bytes < 2_000, "{} of {bytes}", class.warnings.len());
+    assert!(class.warnings[5].starts_with("9995 more unknown keys in \"nnn"), "{}", class.warnings[5]);
+    let many: String =
+        (0..100).map(|n| format!("- {{objectName: a{n}, objectType: secretsmanager, kee: x}}\n")).collect();
+    let warnings = parse(&many).expect("a class").warnings;
+    assert_eq!(warnings.len(), 21);
+    assert_eq!(warnings[20], "and 80 more; secretmount check shows them all");
+}
+
+#[test]
 fn unknown_keys_are_pointed_out() {
     let objects =
         "- {objectName: a, objectType: secretsmanager, objectAlais: x, jmesPath: [{path: p, objectAlias: y, mode: 1}]}";
