@@ -138,14 +138,11 @@ class Rendered(Compared):
 
 
 UNUSED = {
-    "grafanaDashboard.sidecarLabel",
-    "grafanaDashboard.sidecarLabelValue",
     "securityContext.readOnlyRootFilesystem",
     "securityContext.capabilities.drop",
     "podSecurityContext.seccompProfile.type",
     "affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms",
     "updateStrategy.rollingUpdate.maxUnavailable",
-    "podMonitor.renderMode",
     "serviceMonitor.renderMode",
     "serviceMonitor.relabelings",
     "prometheusRule.renderMode",

@@ -1,3 +1,4 @@
+{{/* Where a text of the user's is a value in YAML, it goes through toYaml or quote: one like 1234 must stay a text. */}}
 {{- define "secretmount.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 {{- end }}
@@ -15,8 +16,8 @@
 {{- end }}
 
 {{- define "secretmount.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "secretmount.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "secretmount.name" . | toYaml }}
+app.kubernetes.io/instance: {{ .Release.Name | toYaml }}
 {{- end }}
 
 {{/* Of objects. No label of the user's takes the place of one that others look for. */}}
@@ -49,7 +50,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{/* Names and objects with names, as different charts take them. */}}
 {{- define "secretmount.imagePullSecrets" -}}
 {{- range concat (default list (.Values.global).imagePullSecrets) (default list .Values.imagePullSecrets) | uniq }}
-- name: {{ if kindIs "map" . }}{{ .name }}{{ else }}{{ . }}{{ end }}
+- name: {{ if kindIs "map" . }}{{ .name | toYaml }}{{ else }}{{ toYaml . }}{{ end }}
 {{- end }}
 {{- end }}
 
@@ -60,6 +61,38 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- $paths = append $paths (trimSuffix "/" .) }}
 {{- end }}
 {{- $paths | uniq | toYaml }}
+{{- end }}
+
+{{/* A pod that the startup taint keeps off would never take it away. */}}
+{{- define "secretmount.tolerations" -}}
+{{- $tolerations := default list .Values.tolerations }}
+{{- if .Values.startupTaint.enabled }}
+{{- $toleratesAll := false }}
+{{- range $tolerations }}
+{{- if and (eq (default "" .operator) "Exists") (not .key) (not .effect) }}
+{{- $toleratesAll = true }}
+{{- end }}
+{{- end }}
+{{- if not $toleratesAll }}
+{{- $tolerations = append $tolerations (dict "key" .Values.startupTaint.key "operator" "Exists") }}
+{{- end }}
+{{- end }}
+{{- with $tolerations }}
+{{- toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* The user's take the place of ours. */}}
+{{- define "secretmount.podAnnotations" -}}
+{{- $ours := dict "kubectl.kubernetes.io/default-container" "secretmount" }}
+{{- if and .Values.metrics.enabled (not .Values.podMonitor.enabled) (not .Values.serviceMonitor.enabled) }}
+{{- $_ := set $ours "prometheus.io/scrape" "true" }}
+{{- $_ := set $ours "prometheus.io/port" (.Values.metrics.port | toString) }}
+{{- end }}
+{{- with .Values.policy }}
+{{- $_ := set $ours "checksum/policy" (toYaml . | sha256sum) }}
+{{- end }}
+{{- merge (dict) (default dict .Values.podAnnotations) $ours | toYaml }}
 {{- end }}
 
 {{- define "secretmount.verifiesByReview" -}}
@@ -90,12 +123,18 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- toYaml $context }}
 {{- end }}
 
+{{- define "secretmount.surges" -}}
+{{- $none := list "0" "0%" }}
+{{- $surge := default 0 (.Values.updateStrategy.rollingUpdate).maxSurge | toString }}
+{{- if and (eq .Values.updateStrategy.type "RollingUpdate") (not (has $surge $none)) }}yes{{ end }}
+{{- end }}
+
 {{/* Both greater than zero is refused by the API server, and so is anything beside another type. */}}
 {{- define "secretmount.updateStrategy" -}}
 {{- $strategy := deepCopy .Values.updateStrategy }}
 {{- if ne $strategy.type "RollingUpdate" }}
 {{- $strategy = omit $strategy "rollingUpdate" }}
-{{- else if not (has (default 0 ($strategy.rollingUpdate).maxSurge | toString) (list "0" "0%")) }}
+{{- else if include "secretmount.surges" . }}
 {{- $_ := set $strategy.rollingUpdate "maxUnavailable" 0 }}
 {{- end }}
 {{- toYaml $strategy }}
@@ -165,6 +204,9 @@ Where the official provider's release brought the driver, docs/migrate-from-ascp
 {{- end }}
 {{- if and (not .Values.driverWritesSecrets) (ne (int (.Values.securityContext).runAsUser) 0) }}
 {{- fail (printf "securityContext.runAsUser: kubelet's directory is root's, so user %d cannot write there; leave it 0, or set driverWritesSecrets to true" (int (.Values.securityContext).runAsUser)) }}
+{{- end }}
+{{- if and .Values.hostNetwork (include "secretmount.surges" .) }}
+{{- fail "updateStrategy.rollingUpdate.maxSurge: with hostNetwork the new pod waits for the ports of the old one, and the old one for the new pod; leave one of the two out" }}
 {{- end }}
 {{- if and .Values.driverWritesSecrets .Values.ownership.enabled }}
 {{- fail "ownership: the driver writes the files, and gives none away; set ownership.enabled or driverWritesSecrets, not both" }}
