@@ -62,13 +62,34 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// Characters that are not for people to see: control characters, and those that change the direction or have no width.
+pub fn is_hostile(c: char) -> bool {
+    let is_format = matches!(
+        c,
+        '\u{ad}'
+            | '\u{61c}'
+            | '\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}'
+    );
+    c.is_control() || is_format
+}
+
+/// A text of others, as a terminal may be given it.
+pub fn visible(text: &str) -> String {
+    let shown = |c: char| if is_hostile(c) { c.escape_unicode().collect() } else { String::from(c) };
+    text.chars().map(shown).collect()
+}
+
 /// Shows what could end a line, colour a terminal or turn the reading direction, and cuts what is longer than `most_bytes`.
 pub fn one_line(text: &str, most_bytes: usize) -> String {
     let mut line = String::with_capacity(text.len().min(most_bytes));
     for c in text.chars() {
-        let hostile =
-            c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        let shown: String = if hostile { c.escape_unicode().collect() } else { c.into() };
+        let shown: String = if is_hostile(c) { c.escape_unicode().collect() } else { c.into() };
         if line.len() + shown.len() > most_bytes - '…'.len_utf8() {
             line.push('…');
             break;

@@ -17,6 +17,7 @@ use tokio::net::UnixStream;
 
 use crate::admin::Problem;
 use crate::config::{ADMIN_SOCKET, parse_admin_socket};
+use crate::reason::visible;
 use crate::socket::is_allowed;
 
 /// The answer is no.
@@ -98,7 +99,7 @@ impl Whom {
             }
             Err(error) => {
                 match self.output {
-                    Output::Text => eprintln!("error: {error}"),
+                    Output::Text => eprintln!("error: {}", visible(&error.to_string())),
                     Output::Json => print(&json(&error.problem())),
                 }
                 error.exit_code().into()

@@ -1,6 +1,7 @@
 //! One thing that is wrong, and where.
 
 use super::{Rule, Severity};
+use crate::reason::visible;
 
 /// Longest message, in characters.
 const MAX_MESSAGE: usize = 700;
@@ -37,26 +38,5 @@ impl Diagnostic {
 
 /// One line without what could end it, colour a terminal or turn the reading direction.
 pub fn printable(text: &str) -> String {
-    let shown = text.chars().take(MAX_MESSAGE).flat_map(|c| match is_hostile(c) {
-        true => c.escape_unicode().collect::<Vec<_>>(),
-        false => vec![c],
-    });
-    shown.collect()
-}
-
-/// Characters that are not for people to see: control characters, and those that change the direction or have no width.
-pub fn is_hostile(c: char) -> bool {
-    let is_format = matches!(
-        c,
-        '\u{ad}'
-            | '\u{61c}'
-            | '\u{180e}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}'
-            | '\u{feff}'
-            | '\u{fff9}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e007f}'
-    );
-    c.is_control() || is_format
+    visible(&text.chars().take(MAX_MESSAGE).collect::<String>())
 }

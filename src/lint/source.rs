@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-use super::diagnostic::{SourceLine, is_hostile};
+use super::diagnostic::SourceLine;
 use super::{Diagnostic, Rule, printable};
+use crate::reason::is_hostile;
 
 /// Most characters of a line that are shown, and how many of them before the part that is meant.
 const MAX_SHOWN: usize = 100;

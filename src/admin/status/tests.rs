@@ -133,8 +133,8 @@ async fn f84_swap_is_warned_of_and_hostile_names_move_no_terminal() {
     let mut status = status(vec![known("api-0", None, None)], false);
     status.kernel.swap = true;
     status.warnings = warnings(&status.kernel);
-    status.volumes[0].class = "\u{1b}[2Jdb\n".into();
+    status.volumes[0].class = "\u{1b}[2Jdb\n\u{202e}".into();
     let text = status.text();
     assert!(text.contains("\nwarning  this node swaps: "), "{text}");
-    assert!(text.contains("\\u{1b}[2Jdb\\n") && !text.contains('\u{1b}'), "{text}");
+    assert!(text.contains("\\u{1b}[2Jdb\\u{a}\\u{202e}") && !text.contains(['\u{1b}', '\u{202e}']), "{text}");
 }

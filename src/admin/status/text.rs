@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{CacheStatus, Caches, Status, VolumeStatus, VolumeWord, Writer};
+use crate::reason::visible;
 
 const COLUMNS: [&str; 7] = ["NAMESPACE", "POD", "CLASS", "FILES", "LAST OK", "NEXT", "STATE"];
 
@@ -174,9 +175,4 @@ fn size(bytes: usize) -> String {
         1_024..1_048_576 => format!("{} KiB", bytes.div_ceil(1_024)),
         _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
     }
-}
-
-/// Names come from others, and a terminal obeys control characters.
-fn visible(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }

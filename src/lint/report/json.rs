@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::Report;
-use crate::lint::diagnostic::is_hostile;
 use crate::lint::{CheckedClass, Diagnostic};
+use crate::reason::is_hostile;
 
 pub fn json(report: &Report) -> String {
     let files = report.files.iter().map(|(name, file)| {
