@@ -78,6 +78,35 @@ the_api_server_hangs() {
   wait_for "API server" 60 reads web password hunter2-second
 }
 
+short_case an_outage_of_aws_is_told \
+  "AWS fails while a pod runs: an event on the pod and the status of its node say so once, and that it is over"
+an_outage_of_aws_is_told() {
+  start_pod web db
+  wait_ready web
+  devcloud POST faults '{"kind": {"error": {"status": 503, "code": "ServiceUnavailable"}}, "service": "secretsmanager"}' >/dev/null
+  wait_for "event of the outage" "$refresh_limit" was_told web SecretRefreshFailed
+  ! status >"$work/status-failing.txt" || die "the status is fine: $work/status-failing.txt"
+  contains '^shop  *web .* failing AwsUnavailable' <"$work/status-failing.txt" || die "the status does not say it: $work/status-failing.txt"
+  wait_for "further failures" "$refresh_limit" has_failed_again
+  devcloud DELETE faults >/dev/null
+  wait_for "event of its end" "$refresh_limit" was_told web SecretRefreshRecovered
+  status >"$work/status.txt" || die "the status is not fine: $work/status.txt"
+  expect "events of the outage" "$(told web SecretRefreshFailed)" AwsUnavailable
+  reads web password hunter2-first || die "the pod has not kept its file"
+}
+
+# Reasons in the notes of a pod's events of a kind, which the provider has written itself.
+told() { # told POD KIND
+  shop get events.events.k8s.io --output \
+    jsonpath="{range .items[?(@.reason=='$2')]}{.regarding.name} {.note}{'\n'}{end}" |
+    sed -n "s/^$1 .*its refresh fails: \([A-Za-z]*\): .*/\1/p; s/^$1 .* can be refreshed again/again/p"
+}
+was_told() { [[ -n $(told "$@") ]]; }
+
+has_failed_again() { { status || true; } | contains 'failing AwsUnavailable ([2-9] times)'; }
+
+status() { system exec daemonset/secretmount -- /provider status; }
+
 short_case pods_are_deleted_while_aws_stalls \
   "pods are deleted while their mounts wait for AWS: no volume is busy, none stays mounted, and their like start afterwards"
 pods_are_deleted_while_aws_stalls() {
