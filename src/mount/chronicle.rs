@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Instant;
@@ -10,8 +10,8 @@ use crate::plan::{File, Files, RelativePath};
 use crate::reason::Reason;
 use crate::volume::TargetPath;
 
-/// More than a node has volumes. The one that was told of longest ago goes first, for nobody tells of an unmount; it costs that
-/// something is told twice.
+/// More than a node has volumes. The one that was told of longest ago goes first where the driver writes, of whose unmounts
+/// nobody tells; it costs that something is told twice.
 const REMEMBERED: usize = 4_096;
 /// How often the owner of a volume is told that it still fails.
 const REMINDED_EVERY: Duration = Duration::from_secs(60 * 60);
@@ -31,7 +31,7 @@ struct Told {
     /// When its owner was last told that it fails.
     reminded: Option<Instant>,
     episode: Option<Episode>,
-    set: Option<Set>,
+    set: Option<Arc<Set>>,
 }
 
 /// From the first refresh that fails until one does not.
@@ -114,13 +114,13 @@ impl Chronicle {
     }
 
     /// The set that was delivered last, as far as that is known.
-    pub fn before(&self, target: &TargetPath) -> Option<Set> {
+    pub fn before(&self, target: &TargetPath) -> Option<Arc<Set>> {
         self.told().get(target)?.set.clone()
     }
 
     /// A set is delivered.
     pub fn delivered(&self, target: &TargetPath, set: Set) {
-        entry(&mut self.told(), target).set = Some(set);
+        entry(&mut self.told(), target).set = Some(Arc::new(set));
     }
 
     /// Those of some files, by path and version, that are not in a set, or not with this version.
@@ -220,7 +220,7 @@ mod tests {
         let changed = |files: &Files| {
             let versions = versions(files);
             chronicle
-                .changed(versions.iter().map(|(path, version)| (path, version)), chronicle.before(&target).as_ref())
+                .changed(versions.iter().map(|(path, version)| (path, version)), chronicle.before(&target).as_deref())
         };
         let first = files(&[("a", "1", "v1"), ("b", "1", "v1")]);
         assert_eq!(changed(&first).len(), 2, "nothing is known");

@@ -266,12 +266,12 @@ impl<P: Provider> Mounter<P> {
         let mut versions: BTreeMap<String, String> =
             files.iter().map(|(path, file)| (path.to_string(), file.version.clone())).collect();
         let (set, before) = (self.chronicle.set(&files, volume.is_none()), self.chronicle.before(target));
-        let changed = self.chronicle.changed(versions.iter(), before.as_ref());
+        let changed = self.chronicle.changed(versions.iter(), before.as_deref());
         for id in absent {
             versions.entry(id).or_insert_with(|| ABSENT.into());
         }
         let Some((volumes, volume)) = volume else {
-            let is_known = before.is_some_and(|before| before.has_content_of(&set));
+            let is_known = before.as_ref().is_some_and(|before| before.has_content_of(&set));
             let outcome = if is_known { Outcome::AnsweredAgain } else { Outcome::Answered };
             return Ok(Served { mounted: Mounted { versions, files: Some(files) }, outcome, set, changed });
         };
