@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use serde::Serialize;
 use tracing::{Level, enabled, info};
 
 use super::record::Operation;
@@ -12,8 +13,9 @@ use crate::identity::ClaimedPod;
 /// The target of these lines, by which a filter can switch them off.
 pub const AUDIT: &str = "secretmount::audit";
 
-/// Most bytes of the objects in a line. Container runtimes cut lines at 16 KiB.
-const MOST_BYTES: usize = 8 * 1024;
+/// Most bytes of the objects in a line, each of which takes two there if it is a quote: they are JSON in a text of JSON.
+/// Container runtimes cut lines at 16 KiB.
+const MOST_BYTES: usize = 7 * 1024;
 
 /// What a mount asks backends for, and on whose behalf.
 #[derive(Debug)]
@@ -121,18 +123,9 @@ impl Delivery {
     /// several lines, each time with some of them.
     fn parts(&self) -> Vec<(String, String)> {
         let mut objects = Packed::default();
-        for Delivered { object, version, request_id, files } in &self.objects {
-            let mut names = Packed::default();
-            files.iter().for_each(|file| names.push(&json(file)));
-            for files in names.arrays() {
-                let [object, version, request_id] = [object, version, request_id].map(json);
-                objects.push(&format!(
-                    r#"{{"object":{object},"version":{version},"request_id":{request_id},"files":{files}}}"#
-                ));
-            }
-        }
+        self.objects.iter().for_each(|object| objects.push_object(object, &object.files));
         let mut templates = Packed::default();
-        self.templates.iter().for_each(|file| templates.push(&json(file)));
+        self.templates.iter().for_each(|file| templates.push(file));
         let (objects, templates) = (objects.arrays(), templates.arrays());
         // The first line has the first of both, and where there are many, each has lines of its own after that.
         let none = || "[]".to_owned();
@@ -143,42 +136,78 @@ impl Delivery {
     }
 }
 
-/// JSON arrays of as many elements as have room in a line, where each quote takes two bytes: they stand in a text of JSON.
+/// An object in a line, with some of its files.
+#[derive(Serialize)]
+struct Told<'a> {
+    object: &'a str,
+    version: &'a str,
+    request_id: &'a str,
+    files: &'a [String],
+}
+
+/// JSON arrays of as many elements as have room in a line. Elements are written where they stay: a mount of many secrets has
+/// many.
 #[derive(Default)]
 struct Packed {
-    arrays: Vec<String>,
-    bytes: usize,
+    full: Vec<String>,
+    /// The array that is filled, without its end.
+    last: Vec<u8>,
 }
 
 impl Packed {
+    fn push_object(&mut self, of: &Delivered, files: &[String]) {
+        let start = self.last.len();
+        self.write(&Told { object: &of.object, version: &of.version, request_id: &of.request_id, files });
+        if self.last.len() - start > MOST_BYTES && files.len() > 1 {
+            self.last.truncate(start);
+            let (some, others) = files.split_at(files.len() / 2);
+            self.push_object(of, some);
+            self.push_object(of, others);
+        } else {
+            self.keep(start);
+        }
+    }
+
     fn push(&mut self, element: &str) {
-        let bytes = element.len() + element.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count() + 1;
-        match self.arrays.last_mut() {
-            Some(array) if self.bytes + bytes <= MOST_BYTES => {
-                array.push(',');
-                array.push_str(element);
-                self.bytes += bytes;
-            }
-            _ => {
-                self.arrays.push(format!("[{element}"));
-                self.bytes = bytes;
-            }
+        let start = self.last.len();
+        self.write(&element);
+        self.keep(start);
+    }
+
+    fn write(&mut self, element: &impl Serialize) {
+        if self.last.is_empty() {
+            self.last.reserve_exact(MOST_BYTES);
+        }
+        self.last.push(if self.last.is_empty() { b'[' } else { b',' });
+        // Texts never fail to be written into memory.
+        let _ = serde_json::to_writer(&mut self.last, element);
+    }
+
+    /// What was written last, from `start` on: here, or where it has no room, in an array of its own.
+    fn keep(&mut self, start: usize) {
+        if start > 0 && self.last.len() > MOST_BYTES {
+            let mut next = self.last.split_off(start);
+            next[0] = b'[';
+            self.end();
+            self.last = next;
         }
     }
 
-    /// One at least.
+    /// The array is full.
+    fn end(&mut self) {
+        let mut array = std::mem::take(&mut self.last);
+        array.push(b']');
+        // It is UTF-8, as all JSON is.
+        self.full.push(String::from_utf8(array).unwrap_or_default());
+    }
+
+    /// None where there is nothing.
     fn arrays(mut self) -> Vec<String> {
-        if self.arrays.is_empty() {
-            self.arrays.push("[".into());
+        if !self.last.is_empty() {
+            self.end();
         }
-        self.arrays.iter_mut().for_each(|array| array.push(']'));
-        self.arrays
+        self.full
     }
-}
-
-fn json(value: &String) -> String {
-    // A text never fails.
-    serde_json::to_string(value).unwrap_or_default()
 }
 
 #[cfg(test)]

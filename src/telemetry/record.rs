@@ -139,7 +139,7 @@ impl MountRecord {
             operation: Operation::Mount,
             stage: Stage::Spec,
             entered: started,
-            stages: Vec::new(),
+            stages: Vec::with_capacity(Stage::ALL.len()),
             volume: String::new(),
             region: None,
             auth: None,
