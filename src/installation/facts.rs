@@ -83,12 +83,13 @@ impl Facts {
         self.sets().filter(|set| is_official(set)).collect()
     }
 
-    /// The driver's DaemonSet for Linux.
+    /// The driver's DaemonSet for Linux: of several that look like it, the one with the most nodes.
     pub fn driver_set(&self) -> Option<&DaemonSet> {
-        self.sets().find(|set| {
+        let is_drivers = |set: &&DaemonSet| {
             let hosts = set.spec.template.spec.volumes.iter().filter_map(|volume| volume.host_path.as_ref());
             driver_in(set).is_some() && hosts.map(|host| &host.path).all(|path| path.starts_with('/'))
-        })
+        };
+        self.sets().filter(is_drivers).max_by_key(|set| set.status.desired_number_scheduled)
     }
 
     pub fn pods(&self, set: &DaemonSet) -> Option<&Found<Vec<Pod>>> {
