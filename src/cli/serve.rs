@@ -109,7 +109,7 @@ async fn serve(settings: Settings, given: &str, log: Arc<Log>, confined: Confine
     let client = KubernetesClient::from_environment().await?;
     let node = settings.node_name.clone().filter(|node| !node.is_empty());
     let listener: Arc<dyn Listener> = match settings.events {
-        true => Arc::new(Events::start(Arc::new(client.clone()), node.clone(), settings.event_on_rotation)),
+        true => Arc::new(Events::start(Arc::new(client.clone()), settings.event_on_rotation)),
         false => Arc::new(()),
     };
     let cluster: Arc<dyn KubernetesApi> = Arc::new(client.clone());

@@ -115,8 +115,13 @@ impl KubernetesClient {
                 let problem = "it does not accept this provider's own credentials".into();
                 Err(ClusterError::Unavailable { what, problem })
             }
-            Ok(Err(kube::Error::Api(status))) if status.code == 403 => Err(ClusterError::Forbidden { what }),
+            Ok(Err(kube::Error::Api(status))) if status.code == 403 && !is_of_admission(&status.message) => {
+                Err(ClusterError::Forbidden { what })
+            }
             Ok(Err(kube::Error::Api(status))) if status.code == 404 => Err(ClusterError::NotFound { what }),
+            Ok(Err(kube::Error::Api(status))) if matches!(status.code, 400 | 403 | 405..=407 | 409..=428) => {
+                Err(ClusterError::Refused { what, status: status.code })
+            }
             Ok(Err(kube::Error::Api(status))) => {
                 Err(ClusterError::Unavailable { what, problem: format!("HTTP {}", status.code) })
             }
@@ -234,6 +239,14 @@ impl KubernetesApi for KubernetesClient {
             uid: user.uid.unwrap_or_default(),
         }))
     }
+}
+
+/// Whether a 403 is of those who look at what is created, and not for want of a right: of a namespace that ends, a quota, a
+/// policy or a webhook. Kubernetes has the same reason for both, and its words have stayed.
+fn is_of_admission(message: &str) -> bool {
+    ["is being terminated", "exceeded quota", "denied request", "denied the request"]
+        .iter()
+        .any(|words| message.contains(words))
 }
 
 /// How an answer is counted.

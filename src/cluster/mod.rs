@@ -76,6 +76,9 @@ pub enum ClusterError {
     Forbidden { what: String },
     #[error("Kubernetes has no such object ({what})")]
     NotFound { what: String },
+    /// It would not do so another time either.
+    #[error("Kubernetes refuses to {what}: HTTP {status}")]
+    Refused { what: String, status: u16 },
     #[error("the Kubernetes API did not answer: {what}: {problem}")]
     Unavailable { what: String, problem: String },
     #[error("{place} cannot be used as the cluster's key set: {problem}")]
@@ -87,7 +90,7 @@ impl Explained for ClusterError {
         match self {
             Self::Forbidden { .. } => Reason::KubernetesForbidden,
             Self::NotFound { .. } => Reason::ServiceAccountNotFound,
-            Self::Unavailable { .. } => Reason::KubernetesUnavailable,
+            Self::Refused { .. } | Self::Unavailable { .. } => Reason::KubernetesUnavailable,
             Self::NoKeySet { .. } => Reason::KeysUnavailable,
         }
     }

@@ -33,6 +33,15 @@ impl Once {
         }
         true
     }
+
+    /// It was not told after all.
+    pub fn forget(&self, thing: impl Hash) {
+        let thing = self.hasher.hash_one(thing);
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let (known, order) = &mut *told;
+        known.remove(&thing);
+        order.retain(|other| *other != thing);
+    }
 }
 
 #[cfg(test)]
@@ -47,6 +56,9 @@ mod tests {
             assert!(!once.is_first(number));
         }
         assert!(!once.is_first(900) && once.is_first(0));
-        assert_eq!(once.told.lock().expect("unpoisoned").0.len(), 100);
+        once.forget(950);
+        assert!(once.is_first(950));
+        let told = once.told.lock().expect("unpoisoned");
+        assert_eq!((told.0.len(), told.1.len()), (100, 100));
     }
 }

@@ -71,6 +71,7 @@ impl Check {
                 &format!("the API server does not know it ({what})"),
                 "is this a Kubernetes that is still supported?",
             ),
+            ClusterError::Refused { .. } => Self::unknown(about, &error.to_string(), "what does its log say?"),
             ClusterError::Unavailable { .. } | ClusterError::NoKeySet { .. } => Self {
                 description: format!("could not find out {about}: {error}"),
                 outcome: Outcome::Unreachable,

@@ -5,13 +5,16 @@
 //! secrets.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::ABSENT;
+use super::outage::{Failed, Outage, Recovered, Told};
+use super::sets::Set;
 use crate::clock::Instant;
 use crate::identity::ClaimedPod;
-use crate::reason::Reason;
+use crate::telemetry::Failure;
 use crate::volume::TargetPath;
 
 /// More than a node has volumes. The one that was asked for longest ago goes first, for nobody tells of an unmount; it costs
@@ -25,7 +28,11 @@ pub const GONE_AFTER: Duration = Duration::from_secs(15 * 60);
 const SAME_ROUND: Duration = Duration::from_secs(5);
 
 #[derive(Default)]
-pub struct Ledger(Mutex<Table>);
+pub struct Ledger {
+    table: Mutex<Table>,
+    /// Causes of failures are told apart by a number that nobody can choose.
+    hasher: RandomState,
+}
 
 #[derive(Default)]
 struct Table {
@@ -37,13 +44,16 @@ struct Row {
     /// The number of its last request, and of that which was answered last.
     asked: u64,
     answered: u64,
-    pod: ClaimedPod,
-    class: String,
+    pod: Arc<ClaimedPod>,
+    class: Arc<str>,
     wanted: Instant,
     /// How long after the request before it the last one came, since it was first served.
     round: Option<Duration>,
-    good: Option<Good>,
-    failure: Option<Outage>,
+    good: Option<Arc<Good>>,
+    failure: Option<Arc<Outage>>,
+    told: Told,
+    /// The files that it has, as far as that is known.
+    set: Option<Arc<Set>>,
 }
 
 /// What it was served with.
@@ -59,30 +69,18 @@ pub struct Good {
     pub is_written: bool,
 }
 
-/// What has failed since it was last served.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outage {
-    pub reason: Reason,
-    pub text: String,
-    pub since: Instant,
-    /// How often it was tried.
-    pub times: u32,
-    /// Whether a pod has the files of before meanwhile. Otherwise it waits for its first ones, and kubelet says why.
-    pub is_refresh: bool,
-}
-
 /// One volume, as somebody who looks now sees it.
 #[derive(Debug, Clone)]
 pub struct Known {
     pub target: TargetPath,
-    pub pod: ClaimedPod,
-    pub class: String,
+    pub pod: Arc<ClaimedPod>,
+    pub class: Arc<str>,
     /// When somebody asked for it last.
     pub wanted: Instant,
     /// When it is expected to be asked for next: as much later as it was the last time.
     pub expected: Option<Instant>,
-    pub good: Option<Good>,
-    pub failure: Option<Outage>,
+    pub good: Option<Arc<Good>>,
+    pub failure: Option<Arc<Outage>>,
 }
 
 impl Good {
@@ -103,20 +101,22 @@ impl Ledger {
         let row = table.rows.entry(target.clone()).or_insert_with(|| Row {
             asked,
             answered: 0,
-            pod: pod.clone(),
-            class: class.to_owned(),
+            pod: Arc::new(pod.clone()),
+            class: class.into(),
             wanted: now,
             round: None,
             good: None,
             failure: None,
+            told: Told::default(),
+            set: None,
         });
         let passed = now - row.wanted;
         if row.good.is_some() && passed >= SAME_ROUND {
             row.round = Some(passed);
         }
         (row.asked, row.wanted) = (asked, now);
-        if row.class != class {
-            class.clone_into(&mut row.class);
+        if *row.class != *class {
+            row.class = class.into();
         }
         if table.rows.len() > REMEMBERED {
             let oldest = table.rows.iter().min_by_key(|(_, row)| row.asked).map(|(target, _)| target.clone());
@@ -130,36 +130,42 @@ impl Ledger {
         self.table().rows.get(target).is_some_and(|row| row.good.is_some())
     }
 
-    /// A request is answered. Says whether that counts: the answer to a later one may have come before.
-    pub fn served(&self, target: &TargetPath, asked: u64, good: Good) -> bool {
+    /// A request is answered. Says what that ends, where it counts: the answer to a later one may have come before.
+    pub fn served(&self, target: &TargetPath, asked: u64, good: Good) -> Option<Recovered> {
         self.answered(target, asked, |row| {
             let first = row.good.as_ref().map_or(good.first, |before| before.first);
-            row.good = Some(Good { first, ..good });
-            row.failure = None;
-        })
+            row.good = Some(Arc::new(Good { first, ..good }));
+            row.told.ended(row.failure.take()?.since)
+        })?
     }
 
-    /// The same for one that fails.
-    pub fn failed(&self, target: &TargetPath, asked: u64, is_refresh: bool, reason: Reason, text: String) -> bool {
+    /// The same for one that fails: says what of that is news, if it is a refresh.
+    pub fn failed(&self, target: &TargetPath, asked: u64, is_refresh: bool, failure: &Failure) -> Option<Failed> {
+        let cause = (failure.reason, self.hasher.hash_one(failure.cause()));
         self.answered(target, asked, |row| {
-            let before = row.failure.take();
-            let since = before.as_ref().map_or_else(Instant::now, |before| before.since);
-            let times = before.map_or(0, |before| before.times).saturating_add(1);
-            row.failure = Some(Outage { reason, text, since, times, is_refresh });
-        })
+            let outage = Outage::goes_on(row.failure.as_deref(), failure.reason, failure.error.clone(), is_refresh);
+            row.failure = Some(Arc::new(outage));
+            is_refresh.then(|| row.told.failed(cause))
+        })?
     }
 
-    fn answered(&self, target: &TargetPath, asked: u64, note: impl FnOnce(&mut Row)) -> bool {
+    fn answered<T>(&self, target: &TargetPath, asked: u64, note: impl FnOnce(&mut Row) -> T) -> Option<T> {
         let mut table = self.table();
-        let Some(row) = table.rows.get_mut(target).filter(|row| row.answered < asked) else { return false };
+        let row = table.rows.get_mut(target).filter(|row| row.answered < asked)?;
         row.answered = asked;
-        note(row);
-        true
+        Some(note(row))
     }
 
-    /// Whether it is among them.
-    pub fn knows(&self, target: &TargetPath) -> bool {
-        self.table().rows.contains_key(target)
+    /// The set of files that was delivered last, as far as that is known.
+    pub fn set(&self, target: &TargetPath) -> Option<Arc<Set>> {
+        self.table().rows.get(target)?.set.clone()
+    }
+
+    /// A set of files is delivered, whichever request it was for.
+    pub fn delivered(&self, target: &TargetPath, set: Set) {
+        if let Some(row) = self.table().rows.get_mut(target) {
+            row.set = Some(Arc::new(set));
+        }
     }
 
     /// Drops volumes that have gone. `is_mounted` is who knows of a volume that this process has written whether it is still
@@ -187,7 +193,7 @@ impl Ledger {
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -204,6 +210,7 @@ fn shortened(versions: &BTreeMap<String, String>) -> BTreeMap<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reason::Reason;
 
     fn target(number: usize) -> TargetPath {
         let path = format!("/var/lib/kubelet/pods/1/volumes/kubernetes.io~csi/{number}/mount");
@@ -224,7 +231,8 @@ mod tests {
     }
 
     fn fail(ledger: &Ledger, number: usize, asked: u64) {
-        ledger.failed(&target(number), asked, true, Reason::AwsUnavailable, "AWS is gone".into());
+        let failure = Failure { reason: Reason::AwsUnavailable, error: "AWS is gone".into(), backend: None };
+        ledger.failed(&target(number), asked, true, &failure);
     }
 
     fn only(ledger: &Ledger) -> Known {
@@ -252,7 +260,7 @@ mod tests {
         serve(&ledger, 0, ask(&ledger, 0), true);
         let known = only(&ledger);
         let good = known.good.expect("served");
-        assert_eq!((known.failure, good.files, good.first, good.last), (None, 1, first, Instant::now()));
+        assert_eq!((known.failure.as_deref(), good.files, good.first, good.last), (None, 1, first, Instant::now()));
     }
 
     #[tokio::test(start_paused = true)]

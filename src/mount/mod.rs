@@ -1,15 +1,17 @@
 //! One mount from end to end: the only place that knows the order of the rooms.
 
-mod chronicle;
 mod classes;
 mod failing;
 mod ledger;
 mod news;
+mod outage;
 mod request;
+mod sets;
 mod state;
 
-pub use ledger::{Good, Known, Outage};
+pub use ledger::{Good, Known};
 pub use news::{Concerned, Listener, News};
+pub use outage::Outage;
 pub use request::{InvalidRequest, MountRequest};
 pub use state::{Forgotten, State, VolumeState, Whose};
 
@@ -18,10 +20,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chronicle::{Chronicle, Recovered};
 use classes::Classes;
 use failing::{Failing, Remembered};
 use ledger::Ledger;
+use outage::{Failed, Recovered};
+use sets::{Set, Sets};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Freshness, Instant, SystemClock};
@@ -50,7 +53,7 @@ pub struct Mounter<P: Provider> {
     classes: Classes<P::Class>,
     ledger: Ledger,
     failing: Failing,
-    chronicle: Chronicle,
+    sets: Sets,
     listener: Arc<dyn Listener>,
 }
 
@@ -99,8 +102,8 @@ impl<P: Provider> Mounter<P> {
         let Refreshes { max_age, share, pause_after_failure } = refreshes;
         let fetcher = Fetcher::new(provider.backend(), Kept::new(share, max_age), at_once, limits.max_value_bytes);
         let (ledger, failing) = (Ledger::default(), Failing::new(pause_after_failure));
-        let (classes, chronicle) = (Classes::default(), Chronicle::default());
-        Self { provider, fetcher, identity, writing, limits, max_age, classes, ledger, failing, chronicle, listener }
+        let (classes, sets) = (Classes::default(), Sets::default());
+        Self { provider, fetcher, identity, writing, limits, max_age, classes, ledger, failing, sets, listener }
     }
 
     /// Wipes what is kept and too old to be used. To be called every few seconds.
@@ -150,9 +153,7 @@ impl<P: Provider> Mounter<P> {
             Ok((answer, good, outcome, set, changed)) => {
                 self.note_delivery(&record, &target, set, outcome, &changed);
                 // An answer to an earlier request than the last that was answered says nothing about now.
-                if self.ledger.served(&target, asked, good)
-                    && let Some(Recovered { after, was_told }) = self.chronicle.recovered(&target)
-                {
+                if let Some(Recovered { after, was_told }) = self.ledger.served(&target, asked, good) {
                     if was_told {
                         self.tell(&record, &target, News::RefreshRecovered);
                     }
@@ -165,11 +166,7 @@ impl<P: Provider> Mounter<P> {
                 if record.operation() == Operation::Mount && self.has_files(&target, deadline).await {
                     record.is_refresh();
                 }
-                let is_refresh = record.operation() == Operation::Remount;
-                // What is remembered was not tried again.
-                let is_latest = matches!(error, MountError::Remembered(_))
-                    || self.ledger.failed(&target, asked, is_refresh, error.reason(), chain(&error));
-                self.note_failure(&error, &target, is_latest, record);
+                self.note_failure(&error, &target, asked, record);
                 Err(error)
             }
         }
@@ -184,27 +181,34 @@ impl<P: Provider> Mounter<P> {
     }
 
     /// A first mount that fails is told by kubelet, and a refresh by us: once, and not with each try.
-    fn note_failure(&self, error: &MountError, target: &TargetPath, is_latest: bool, record: MountRecord) {
+    fn note_failure(&self, error: &MountError, target: &TargetPath, asked: u64, record: MountRecord) {
         let failure = error.failure();
         // Whoever comes after a provider that ends serves the volume, and nothing is wrong with it.
-        if record.operation() == Operation::Mount || matches!(error, MountError::ShuttingDown) {
+        if matches!(error, MountError::ShuttingDown) {
             return record.fail(failure);
         }
-        if !is_latest {
+        // What is remembered was not tried again.
+        if matches!(error, MountError::Remembered(_)) {
             return record.fail_again(failure.reason);
         }
-        let failed = self.chronicle.failed(target, failure.reason);
-        if failed.is_due {
+        let is_refresh = record.operation() == Operation::Remount;
+        let news = self.ledger.failed(target, asked, is_refresh, &failure);
+        if !is_refresh {
+            return record.fail(failure);
+        }
+        let Failed { is_new_cause, is_due } = news.unwrap_or_default();
+        if is_due {
             self.tell(&record, target, News::RefreshFailed { reason: failure.reason, error: &failure.error });
         }
-        match failed.is_new_cause {
+        match is_new_cause || is_due {
             true => record.fail(failure),
             false => record.fail_again(failure.reason),
         }
     }
 
     fn tell(&self, record: &MountRecord, target: &TargetPath, news: News<'_>) {
-        let of = Concerned { pod: record.pod(), volume: target.volume(), class: record.class() };
+        let (volume, node) = (target.volume(), self.identity.node());
+        let of = Concerned { pod: record.pod(), volume, class: record.class(), node };
         self.listener.hear(of, news);
     }
 
@@ -265,8 +269,8 @@ impl<P: Provider> Mounter<P> {
         record.enter(Stage::Volume);
         let mut versions: BTreeMap<String, String> =
             files.iter().map(|(path, file)| (path.to_string(), file.version.clone())).collect();
-        let (set, before) = (self.chronicle.set(&files, volume.is_none()), self.chronicle.before(target));
-        let changed = self.chronicle.changed(versions.iter(), before.as_deref());
+        let (set, before) = (self.sets.set(&files, volume.is_none()), self.ledger.set(target));
+        let changed = self.sets.changed(versions.iter(), before.as_deref());
         for id in absent {
             versions.entry(id).or_insert_with(|| ABSENT.into());
         }
@@ -294,7 +298,7 @@ impl<P: Provider> Mounter<P> {
         &self,
         record: &MountRecord,
         target: &TargetPath,
-        set: chronicle::Set,
+        set: Set,
         outcome: Outcome,
         changed: &[(String, String)],
     ) {
@@ -302,7 +306,7 @@ impl<P: Provider> Mounter<P> {
         if is_new && record.operation() == Operation::Remount && !changed.is_empty() {
             self.tell(record, target, News::Rotated(changed));
         }
-        self.chronicle.delivered(target, set);
+        self.ledger.delivered(target, set);
     }
 
     /// Secrets are looked up, fetched and become files.
@@ -403,7 +407,7 @@ struct Asked<'a, P: Provider> {
 struct Served {
     mounted: Mounted,
     outcome: Outcome,
-    set: chronicle::Set,
+    set: Set,
     /// Files that were not there before, or with another version.
     changed: Vec<(String, String)>,
 }

@@ -15,6 +15,8 @@ pub struct Concerned<'a> {
     pub volume: &'a str,
     /// Name of its SecretProviderClass.
     pub class: &'a str,
+    /// Where it is, once that is known.
+    pub node: Option<&'a str>,
 }
 
 /// What has happened to a volume.

@@ -124,7 +124,6 @@ impl<P: Provider> Mounter<P> {
         // Where nobody can tell, nothing has gone.
         if let Ok(mounted) = &mounted {
             self.ledger.forget_gone(seen, |target| mounted.contains_key(target));
-            self.chronicle.forget(|target| !self.ledger.knows(target));
         }
         mounted.unwrap_or_default()
     }
@@ -158,10 +157,10 @@ impl VolumeState {
         let is_there = self.is_there();
         let Known { target, pod, class, good, failure, .. } = self.known;
         is_there.then(|| VolumeNow {
-            pod_namespace: pod.namespace,
-            pod_name: pod.name,
+            pod_namespace: pod.namespace.clone(),
+            pod_name: pod.name.clone(),
             volume: target.volume().to_owned(),
-            secret_provider_class: class,
+            secret_provider_class: class.to_string(),
             last_success: good.map(|good| good.last.elapsed()),
             failures: failure.map_or(0, |failure| failure.times),
         })

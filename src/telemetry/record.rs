@@ -1,5 +1,6 @@
 //! One line for each mount, and what of it is counted.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -92,6 +93,16 @@ pub struct Failure {
     pub error: String,
     /// What the backend said, and the id of the request that it said it to, where it has answered.
     pub backend: Option<(String, String)>,
+}
+
+impl Failure {
+    /// What is the same each time that this is why: the error without the id of a request.
+    pub fn cause(&self) -> Cow<'_, str> {
+        match &self.backend {
+            Some((_, request_id)) if !request_id.is_empty() => self.error.replace(request_id, "").into(),
+            _ => (&*self.error).into(),
+        }
+    }
 }
 
 /// Writes its line when it is dropped, so that callers who hang up are seen too.

@@ -119,6 +119,33 @@ async fn aws_down_for_three_polls_is_told_once_and_so_is_its_end() {
 }
 
 #[tokio::test]
+async fn another_cause_of_the_same_outage_is_told_too_and_each_only_once() {
+    let world = World::with(&[WRITES]).await;
+    world.cloud.put_secret(REGION, "shop/one", "1");
+    world.cloud.put_secret(REGION, "shop/two", "2");
+    let class = class_of(&["shop/one", "shop/two"]);
+    world.ask(&class).await.expect("mounted");
+    for secret in ["shop/one", "shop/two", "shop/one"] {
+        let refusal = Fault::error("GetSecretValue", 400, "AccessDeniedException", "no").subject(secret);
+        world.cloud.inject(refusal);
+        for _ in 0..2 {
+            world.ask(&class).await.expect_err("refused");
+        }
+        world.cloud.clear_faults();
+    }
+    world.ask(&class).await.expect("mounted");
+    let events = events(&world, 3).await;
+    assert_eq!(reasons(&events), ["SecretRefreshFailed", "SecretRefreshFailed", "SecretRefreshRecovered"]);
+    assert!(world.provider.logged("refresh recovered").await);
+    let log = world.provider.log();
+    let failed: Vec<_> = lines(&log, "mount failed").iter().map(|line| text(line, "error").to_owned()).collect();
+    assert_eq!(failed.len(), 2, "{failed:?}");
+    for (secret, (event, error)) in ["shop/one", "shop/two"].iter().zip(events.iter().zip(&failed)) {
+        assert!(text(event, "note").contains(secret) && error.contains(secret), "{secret}: {event} {error}");
+    }
+}
+
+#[tokio::test]
 async fn a_rotation_is_told_with_its_files_and_versions_unless_that_is_not_wanted() {
     let world = World::with(&[WRITES]).await;
     world.cloud.put_secret(REGION, "shop/one", "planted-one");

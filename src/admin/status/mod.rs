@@ -262,21 +262,21 @@ impl VolumeStatus {
             (None, None) => VolumeWord::Mounting,
             (None, Some(_)) => VolumeWord::Current,
         };
-        let failure = failure.map(|Outage { reason, text, since, times, .. }| FailureStatus {
+        let failure = failure.as_deref().map(|Outage { reason, text, since, times, .. }| FailureStatus {
             reason: reason.to_string(),
-            since_seconds: age(since).as_secs(),
-            times,
+            since_seconds: age(*since).as_secs(),
+            times: *times,
             next_try_in_seconds: left_alone_for.map(|left| left.as_secs()),
-            message: with_names.then_some(text),
+            message: with_names.then(|| text.clone()),
         });
         let of_good = |at: fn(&Good) -> Instant| good.as_ref().map(|good| age(at(good)));
         let (first, last) = (of_good(|good| good.first), of_good(|good| good.last));
         Self {
-            namespace: pod.namespace,
-            pod: pod.name,
-            pod_uid: pod.uid,
-            service_account: pod.service_account,
-            class,
+            namespace: pod.namespace.clone(),
+            pod: pod.name.clone(),
+            pod_uid: pod.uid.clone(),
+            service_account: pod.service_account.clone(),
+            class: class.to_string(),
             volume: target.volume().to_owned(),
             state,
             files: good.as_ref().map_or(0, |good| good.files),
@@ -292,7 +292,7 @@ impl VolumeStatus {
                 None => -age(expected).as_secs().cast_signed(),
             }),
             failure,
-            versions: good.filter(|_| with_names).map(|good| good.versions),
+            versions: good.filter(|_| with_names).map(|good| good.versions.clone()),
         }
     }
 

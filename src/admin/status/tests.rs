@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::*;
 use crate::identity::ClaimedPod;
 use crate::reason::Reason;
@@ -9,17 +11,17 @@ fn known(pod: &str, good: Option<Instant>, failure: Option<Outage>) -> VolumeSta
     let versions = BTreeMap::from([("prod_db".to_owned(), "planted-version".to_owned())]);
     let known = Known {
         target: TargetPath::parse(&path, pod).expect("valid"),
-        pod: ClaimedPod {
+        pod: Arc::new(ClaimedPod {
             namespace: "orders".into(),
             name: pod.into(),
             uid: pod.into(),
             service_account: "api".into(),
-        },
+        }),
         class: "db".into(),
         wanted: now,
         expected: good.map(|_| now + Duration::from_secs(80)),
-        good: good.map(|last| Good { first: last, last, files: 3, versions, is_written: true }),
-        failure,
+        good: good.map(|last| Arc::new(Good { first: last, last, files: 3, versions, is_written: true })),
+        failure: failure.map(Arc::new),
     };
     VolumeState { known, bytes: Some(4_096), left_alone_for: None }
 }
