@@ -153,6 +153,18 @@ impl Socket {
     }
 }
 
+/// Why a socket cannot be put back, which is tried every few seconds: it is said once for each cause.
+#[derive(Debug, Default)]
+pub struct Complaint(Option<String>);
+
+impl Complaint {
+    /// Whether this was not said last.
+    pub fn is_new(&mut self, error: &SocketError) -> bool {
+        let text = crate::reason::chain(error);
+        self.0.replace(text.clone()) != Some(text)
+    }
+}
+
 /// Whether root, or whoever runs this, is at the other end. A socket's mode keeps others out already; this does so too where its
 /// directory is shared in some other way.
 pub fn is_allowed(stream: &UnixStream) -> bool {
@@ -208,6 +220,15 @@ mod tests {
         assert!(notices(&socket).await, "nobody listens");
         other.remove();
         assert!(notices(&socket).await, "nothing is there");
+    }
+
+    #[test]
+    fn that_a_socket_cannot_be_put_back_is_said_once_for_each_cause() {
+        let mut complaint = Complaint::default();
+        let missing = SocketError::NoDirectory { directory: "/missing".into(), setting: SETTING };
+        let occupied = SocketError::Occupied { path: "/missing".into(), what: "a directory" };
+        let said = [&missing, &missing, &occupied, &missing].map(|error| complaint.is_new(error));
+        assert_eq!(said, [true, false, true, true]);
     }
 
     #[tokio::test]

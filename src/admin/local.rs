@@ -8,7 +8,7 @@ use tokio::net::UnixListener;
 use tracing::{info, warn};
 
 use super::http::{Pages, serve};
-use crate::socket::{Socket, SocketError};
+use crate::socket::{Complaint, Socket, SocketError};
 
 const SETTING: &str = "--admin-socket";
 
@@ -32,12 +32,19 @@ pub async fn listen_at<P: Pages>(path: &Path, pages: Arc<P>) {
     };
     info!(socket = %path.display(), name = P::NAME, "listening");
     let (mut socket, mut listener) = placed;
+    let mut complaint = Complaint::default();
     loop {
         tokio::select! {
             never = serve(&listener, &pages) => match never {},
             () = socket.0.lost() => match place(path) {
-                Ok(placed) => (socket, listener) = placed,
-                Err(error) => warn!(%error, "the socket for operators is gone and cannot be put back"),
+                Ok(placed) => {
+                    complaint = Complaint::default();
+                    (socket, listener) = placed;
+                }
+                Err(error) if complaint.is_new(&error) => {
+                    warn!(%error, "the socket for operators is gone and cannot be put back");
+                }
+                Err(_) => {}
             },
         }
     }

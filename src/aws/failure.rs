@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use aws_smithy_runtime_api::client::result::{ConnectorError, SdkError};
+use hyper_util::client;
 
 use super::bounded::is_too_long;
 use crate::reason::Reason;
@@ -31,6 +32,10 @@ pub fn is_throttling(code: &str) -> bool {
 /// What came is not what AWS says: a success without a body that can be read, say.
 pub const NO_ANSWER: (Reason, &str) = (Reason::AwsUnavailable, "AWS's answer broke off or was no answer");
 
+const NO_ANSWER_IN_TIME: (Reason, &str) = (Reason::AwsTimeout, "AWS did not answer in time");
+const NO_CONNECTION_IN_TIME: (Reason, &str) =
+    (Reason::AwsTimeout, "no connection to AWS in time; check the node's DNS, route, VPC endpoints and proxy");
+
 /// Why no usable answer came, in words that stay the same from try to try. Nothing of the SDK's own text is passed on,
 /// because that can hold the request, and with it a token.
 pub fn transport_problem<E, R>(error: &SdkError<E, R>) -> (Reason, &'static str)
@@ -39,14 +44,17 @@ where
     R: fmt::Debug + 'static,
 {
     match error {
-        SdkError::TimeoutError(_) => (Reason::AwsTimeout, "AWS did not answer in time"),
+        SdkError::TimeoutError(_) => NO_ANSWER_IN_TIME,
         SdkError::DispatchFailure(failure)
             if let Some(problem) = failure.as_connector_error().and_then(tls_problem) =>
         {
             (Reason::TlsFailed, problem)
         }
         SdkError::DispatchFailure(failure) if failure.is_timeout() => {
-            (Reason::AwsTimeout, "no connection to AWS in time; check the node's DNS, route, VPC endpoints and proxy")
+            match failure.as_connector_error().is_some_and(has_no_connection) {
+                true => NO_CONNECTION_IN_TIME,
+                false => NO_ANSWER_IN_TIME,
+            }
         }
         SdkError::DispatchFailure(failure) if failure.is_io() => {
             (Reason::AwsUnavailable, "no connection to AWS; check the node's DNS, route, VPC endpoints and proxy")
@@ -64,19 +72,23 @@ where
 
 /// Why the other side was not taken for AWS, where that is the problem. An HTTP client wraps such an error several times.
 fn tls_problem(error: &ConnectorError) -> Option<&'static str> {
-    let mut next: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(error) = next {
-        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let found = match inner {
-            Some(inner) => inner.downcast_ref::<rustls::Error>(),
-            None => error.downcast_ref::<rustls::Error>(),
-        };
-        if let Some(found) = found {
-            return Some(in_words(found));
+    causes(error).find_map(|error| error.downcast_ref::<rustls::Error>()).map(in_words)
+}
+
+/// Whether the time went by before there was a connection; silence on one that has come about is an error of its own.
+fn has_no_connection(error: &ConnectorError) -> bool {
+    let mut causes = causes(error);
+    causes.any(|error| error.downcast_ref::<client::legacy::Error>().is_some_and(client::legacy::Error::is_connect))
+}
+
+/// An error and what is in it. One of the operating system holds others without naming them as its source.
+fn causes(error: &ConnectorError) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    std::iter::successors(Some(error as &(dyn Error + 'static)), |&error| {
+        match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            Some(inner) => Some(inner as &(dyn Error + 'static)),
+            None => error.source(),
         }
-        next = inner.map_or_else(|| error.source(), |inner| Some(inner));
-    }
-    None
+    })
 }
 
 fn in_words(error: &rustls::Error) -> &'static str {

@@ -17,7 +17,7 @@ use tower::Service;
 use tracing::{info, warn};
 
 use super::final_codes::FinalCodes;
-use crate::socket::{ACCEPT_PAUSE, Socket, SocketError, is_allowed};
+use crate::socket::{ACCEPT_PAUSE, Complaint, Socket, SocketError, is_allowed};
 use crate::telemetry::metrics;
 
 /// Calls of one connection at a time.
@@ -101,6 +101,7 @@ impl Place {
         S::Future: Send + 'static,
     {
         let mut connections = JoinSet::new();
+        let mut complaint = Complaint::default();
         metrics().socket_is_there();
         loop {
             tokio::select! {
@@ -110,9 +111,13 @@ impl Place {
                     Ok((socket, listener)) => {
                         warn!(socket = %socket.path().display(), "the socket was gone and is put back");
                         metrics().socket_was_restored();
+                        complaint = Complaint::default();
                         (self.socket, self.listener) = (socket, listener);
                     }
-                    Err(error) => warn!(%error, "the socket is gone and cannot be put back"),
+                    Err(error) if complaint.is_new(&error) => {
+                        warn!(%error, "the socket is gone and cannot be put back");
+                    }
+                    Err(_) => {}
                 },
             }
         }

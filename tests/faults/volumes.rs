@@ -72,6 +72,23 @@ async fn f42_f43_a_volume_that_is_full_keeps_the_old_set_until_there_is_room() {
 }
 
 #[tokio::test]
+async fn f44_a_volume_that_takes_nothing_keeps_the_old_set_and_the_error_says_what_it_said() {
+    needs_mounts!();
+    let world = World::new().await;
+    let volume = world.publish();
+    put_pair(&world.cloud, 1);
+    world.mount(&pair_class(), &volume).await.expect("mounted");
+    put_pair(&world.cloud, 2);
+    mount_remount(volume.path(), MountFlags::RDONLY, c"").expect("changed");
+    let refused = world.mount(&pair_class(), &volume).await;
+    assert_refused(refused, Code::Internal, "WriteFailed", &["Read-only file system"]);
+    assert_eq!(volume.read("whole.json").expect("readable"), whole(1).as_bytes());
+    mount_remount(volume.path(), MountFlags::empty(), c"").expect("changed");
+    world.mount(&pair_class(), &volume).await.expect("mounted");
+    assert_eq!(volume.read("whole.json").expect("readable"), whole(2).as_bytes());
+}
+
+#[tokio::test]
 async fn f50_f56_what_other_writers_left_is_in_nobodys_way_and_files_of_strangers_stay() {
     needs_mounts!();
     let world = World::new().await;

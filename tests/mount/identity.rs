@@ -261,6 +261,21 @@ async fn f6_f7_a_key_set_of_the_issuer_that_does_not_come_or_is_too_long_is_trie
     world.ask(&class_of(&["shop/key"])).await.expect("answered");
 }
 
+#[tokio::test]
+async fn a_token_of_a_new_key_is_not_refused_but_not_provable_while_no_keys_can_be_read() {
+    let world = World::driver_writes().await;
+    world.cloud.put_secret("eu-west-1", "shop/key", "key");
+    world.ask(&class_of(&["shop/key"])).await.expect("answered");
+    world.cloud.rotate_keys();
+    for request in ["get /openid/v1/jwks", "create tokenreviews"] {
+        world.cloud.inject(Fault::error(request, 503, "ServiceUnavailable", "no"));
+    }
+    let refused = world.ask(&class_of(&["shop/key"])).await;
+    assert_refused(refused, Code::Internal, "KeysUnavailable", &["the Kubernetes API did not answer"]);
+    world.cloud.clear_faults();
+    world.ask(&class_of(&["shop/key"])).await.expect("the keys were read");
+}
+
 /// As a ConfigMap is changed under a pod, and as a link that leads out of its directory: neither is the file that was there
 /// when the process confined itself to the files it works with.
 #[tokio::test]

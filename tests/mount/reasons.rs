@@ -16,22 +16,22 @@ use tonic::Code;
 use crate::admin::{free_ports, get};
 use crate::support::{AUDIENCE, READY, REGION, ROLE, ROLE_ANNOTATION, class, class_of, cloud, mount_for, start};
 
-/// What only a real node or the process itself can bring about, or what takes seconds to come, has tests of its own.
-const ELSEWHERE: [Reason; 14] = [
-    Reason::AgentThrottled,
-    Reason::AgentUnavailable,
-    Reason::AwsTimeout,
-    Reason::ChownForbidden,
-    Reason::Internal,
-    Reason::KeysUnavailable,
-    Reason::MemoryLimit,
-    Reason::NoSpace,
-    Reason::ShuttingDown,
-    Reason::TargetChanged,
-    Reason::TargetNotTmpfs,
-    Reason::TargetUnexpected,
-    Reason::TlsFailed,
-    Reason::WriteFailed,
+/// What only a real node or the process itself can bring about, or what takes seconds to come, has tests of its own: here.
+const ELSEWHERE: [(Reason, &str); 14] = [
+    (Reason::AgentThrottled, include_str!("pod_identity.rs")),
+    (Reason::AgentUnavailable, include_str!("pod_identity.rs")),
+    (Reason::AwsTimeout, include_str!("time.rs")),
+    (Reason::ChownForbidden, include_str!("files.rs")),
+    (Reason::Internal, include_str!("../../src/telemetry/record.rs")),
+    (Reason::KeysUnavailable, include_str!("identity.rs")),
+    (Reason::MemoryLimit, include_str!("../faults/memory.rs")),
+    (Reason::NoSpace, include_str!("../faults/volumes.rs")),
+    (Reason::ShuttingDown, include_str!("process.rs")),
+    (Reason::TargetChanged, include_str!("../faults/overlap.rs")),
+    (Reason::TargetNotTmpfs, include_str!("refusals.rs")),
+    (Reason::TargetUnexpected, include_str!("refusals.rs")),
+    (Reason::TlsFailed, include_str!("endpoints.rs")),
+    (Reason::WriteFailed, include_str!("../faults/volumes.rs")),
 ];
 
 const POLICY: &str = r#"
@@ -277,8 +277,12 @@ async fn each_mistake_is_told_alike_in_all_places_on_each_try_and_on_each_node()
     }
     let provoked: Vec<Reason> = messages.iter().map(|(reason, _)| *reason).collect();
     for reason in Reason::ALL {
-        let times = provoked.iter().chain(&ELSEWHERE).filter(|one| *one == reason).count();
+        let elsewhere = ELSEWHERE.iter().map(|(reason, _)| reason);
+        let times = provoked.iter().chain(elsewhere).filter(|one| *one == reason).count();
         assert_eq!(times, 1, "{reason} is provoked here, or elsewhere");
+    }
+    for (reason, tests) in ELSEWHERE {
+        assert!(tests.contains(&format!("\"{reason}")), "{reason} has its test elsewhere");
     }
 }
 

@@ -25,6 +25,18 @@ async fn p6_a_mount_ends_with_a_final_code_before_its_caller_gives_up() {
 }
 
 #[tokio::test]
+async fn a_refresh_that_aws_does_not_answer_is_given_up_after_three_tries_and_says_so() {
+    let world = World::driver_writes().await;
+    world.cloud.put_secret("eu-west-1", "shop/key", "key");
+    world.ask(&class_of(&["shop/key"])).await.expect("mounted");
+    world.cloud.inject(Fault::on("GetSecretValue", FaultKind::Hang));
+    let before = world.cloud.count("GetSecretValue");
+    let refused = world.ask(&class_of(&["shop/key"])).await;
+    assert_refused(refused, Code::Internal, "AwsTimeout", &["AWS did not answer in time", "shop/key"]);
+    assert_eq!(world.cloud.count("GetSecretValue") - before, 3);
+}
+
+#[tokio::test]
 async fn p5_a_volume_can_be_unmounted_at_once_while_aws_is_silent_and_after_a_failure() {
     needs_mounts!();
     let world = Arc::new(World::new().await);
