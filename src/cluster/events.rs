@@ -11,17 +11,20 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
 use super::{ClusterError, KubernetesClient};
-use crate::random;
 
 /// Who reports, as Kubernetes names controllers.
 const CONTROLLER: &str = "secretmount.dev/provider";
 /// Most bytes of a pod's name in that of an event, and of the name of whoever reports.
 const MOST_NAME_BYTES: usize = 200;
 const MOST_INSTANCE_BYTES: usize = 128;
+const CONFLICT: u16 = 409;
 
 /// Something that the owner of a pod should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodEvent {
+    /// Tells it from others of the pod, so that there are not two of it where it is sent twice.
+    pub id: String,
+    pub at: SystemTime,
     pub namespace: String,
     pub pod: String,
     pub pod_uid: String,
@@ -37,7 +40,7 @@ pub struct PodEvent {
 /// Where events go.
 #[async_trait]
 pub trait PodEvents: Send + Sync + 'static {
-    /// Needs `create` on `events` of `events.k8s.io`.
+    /// Needs `create` on `events` of `events.k8s.io`. One that is there already is as good as created.
     async fn create(&self, event: &PodEvent) -> Result<(), ClusterError>;
 }
 
@@ -53,18 +56,21 @@ impl PodEvents for KubernetesClient {
         let request = request.header(CONTENT_TYPE, "application/json").body(body(event).to_string().into_bytes());
         let request = request.map_err(kube::Error::HttpError);
         let answer = async { self.client.request_text(request?).await.map(drop) };
-        Self::ask(("create", "events"), what, answer).await
+        match Self::ask(("create", "events"), what, answer).await {
+            Err(ClusterError::Refused { status: CONFLICT, .. }) => Ok(()),
+            answer => answer,
+        }
     }
 }
 
 fn body(event: &PodEvent) -> serde_json::Value {
-    let PodEvent { namespace, pod, pod_uid, reason, is_warning, note, node } = event;
+    let PodEvent { id, at, namespace, pod, pod_uid, reason, is_warning, note, node } = event;
     let start = beginning(pod, MOST_NAME_BYTES).trim_end_matches(['-', '.']);
     json!({
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
-        "metadata": {"namespace": namespace, "name": format!("{start}.{}", random::hex::<8>())},
-        "eventTime": now(),
+        "metadata": {"namespace": namespace, "name": format!("{start}.{id}")},
+        "eventTime": micro_time(*at),
         "reportingController": CONTROLLER,
         "reportingInstance": beginning(node, MOST_INSTANCE_BYTES),
         "action": "Mount",
@@ -75,9 +81,9 @@ fn body(event: &PodEvent) -> serde_json::Value {
     })
 }
 
-fn now() -> Option<MicroTime> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
-    let (seconds, nanoseconds) = (i64::try_from(now.as_secs()).ok()?, i32::try_from(now.subsec_nanos()).ok()?);
+fn micro_time(at: SystemTime) -> Option<MicroTime> {
+    let at = at.duration_since(UNIX_EPOCH).ok()?;
+    let (seconds, nanoseconds) = (i64::try_from(at.as_secs()).ok()?, i32::try_from(at.subsec_nanos()).ok()?);
     Timestamp::new(seconds, nanoseconds).ok().map(MicroTime)
 }
 
@@ -93,6 +99,8 @@ mod tests {
     #[test]
     fn an_event_is_one_that_the_api_server_takes() {
         let event = PodEvent {
+            id: "0123456789abcdef".into(),
+            at: SystemTime::now(),
             namespace: "shop".into(),
             pod: format!("{}-{}", "a".repeat(MOST_NAME_BYTES - 1), "b".repeat(50)),
             pod_uid: "1".into(),

@@ -9,7 +9,7 @@ mod once;
 
 use std::hash::Hash;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use once::Once;
 use tokio::sync::mpsc::{self, Receiver, Sender};
@@ -84,6 +84,8 @@ impl Events {
     /// Whether it has found room.
     fn put(&self, of: Concerned<'_>, kind: Kind, text: &str) -> bool {
         let event = PodEvent {
+            id: random::hex::<8>(),
+            at: SystemTime::now(),
             namespace: of.pod.namespace.clone(),
             pod: of.pod.name.clone(),
             pod_uid: of.pod.uid.clone(),

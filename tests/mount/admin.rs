@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use devcloud::node::{Node, Provider};
 use devcloud::{Fault, FaultKind};
+use futures_util::future::join_all;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -226,6 +227,15 @@ async fn f82_a_flood_of_the_ports_neither_stops_mounts_nor_probes() {
     }
     world.ask(&class_of(&["shop/key"])).await.expect("mounted");
     assert_eq!(get(health, "/readyz", "*/*").await.0, 200);
+    assert_eq!(get(metrics, "/metrics", "*/*").await.0, 200);
+    // Whole questions, each of which looks at all volumes; who is cut off gets nothing.
+    let whole = (0..500).map(|_| raw(metrics, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"));
+    let during = async {
+        world.ask(&class_of(&["shop/key"])).await.expect("mounted");
+        get(health, "/readyz", "*/*").await.0
+    };
+    let (answers, ready) = tokio::join!(join_all(whole), during);
+    assert!(ready == 200 && answers.iter().any(|status| status == "200"), "{ready} {answers:?}");
     assert_eq!(get(metrics, "/metrics", "*/*").await.0, 200);
     let long = format!("/{}", "x".repeat(64 * 1024));
     assert_ne!(raw(health, &format!("GET {long} HTTP/1.1\r\n\r\n")).await, "200");

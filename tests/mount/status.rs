@@ -6,6 +6,7 @@ use std::path::Path;
 
 use devcloud::node::{Node, Provider};
 use devcloud::{Fault, FaultKind};
+use futures_util::future::join_all;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
@@ -306,6 +307,20 @@ async fn f82_a_flood_of_the_socket_stops_neither_mounts_nor_operators() {
     let post = |path: &str, body: &str| {
         format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}", body.len())
     };
+    // Many operators at once, each of whom wishes something else.
+    let wishes = (0..300).map(|number| match number % 3 {
+        0 => post("/refresh", "{\"namespace\":\"shop\"}"),
+        1 => "GET /status HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(),
+        _ => post("/log-level", if number % 2 == 0 { "{\"level\":\"debug\"}" } else { "{\"level\":\"info\"}" })
+            .replacen("POST", "PUT", 1),
+    });
+    let class = class_of(&["shop/key"]);
+    let mounted = world.ask(&class);
+    let (answers, mounted) = tokio::join!(join_all(wishes.map(&raw)), mounted);
+    mounted.expect("mounted");
+    let done = answers.iter().filter(|status| *status == "200").count();
+    assert!(done > 0 && answers.iter().all(|status| matches!(&**status, "200" | "")), "{answers:?}");
+    assert_eq!(operate(&world.node, &["status"]).await.code, Some(0));
     assert_eq!(raw(post("/refresh", &format!("{{\"pod\":\"{}\"}}", "x".repeat(64 * 1024)))).await, "400");
     assert_eq!(raw(post("/refresh", "{\"pods\":\"web\"}")).await, "400", "a wish that is misspelt is not one for all");
     assert_eq!(raw(post("/status", "")).await, "405");
