@@ -1,6 +1,5 @@
 //! One line for each mount, and what of it is counted.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -96,12 +95,10 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// What is the same each time that this is why: the error without the id of a request.
-    pub fn cause(&self) -> Cow<'_, str> {
-        match &self.backend {
-            Some((_, request_id)) if !request_id.is_empty() => self.error.replace(request_id, "").into(),
-            _ => (&*self.error).into(),
-        }
+    /// What tells this cause from others with the same reason. Nothing does where the cloud or the node fails: it is chance
+    /// which secret meets that first.
+    pub fn cause(&self) -> &str {
+        if self.reason.code() == Code::Internal { "" } else { &self.error }
     }
 }
 
