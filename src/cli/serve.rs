@@ -20,7 +20,7 @@ use crate::credentials::aws::{Endpoint, Exchange};
 use crate::events::Events;
 use crate::grpc::v1alpha1::csi_driver_provider_server::CsiDriverProviderServer;
 use crate::grpc::{self, ProviderService, Shutdown};
-use crate::hardening::{Confined, confine, swaps};
+use crate::hardening::{Confined, are_calls_forbidden, confine, swaps};
 use crate::identity::{Expectation, Identity, KeySource, PublishedKeys};
 use crate::mount::{Listener, Mounter, Refreshes, Writing};
 use crate::plan::aws::Region;
@@ -75,6 +75,9 @@ async fn serve(settings: Settings, given: &str, log: Arc<Log>, confined: Confine
         version = env!("CARGO_PKG_VERSION"), driver_writes = settings.driver_writes_secrets, landlock = %confined,
         settings = given, "starting"
     );
+    if !are_calls_forbidden() {
+        warn!("this kernel has no seccomp, so it lets this process make calls that it never makes");
+    }
     for warning in settings.official.warnings() {
         warn!(warning, "a flag is ignored");
     }

@@ -4,6 +4,7 @@ mod calls;
 mod files;
 mod kernel;
 
+pub use calls::are_forbidden as are_calls_forbidden;
 pub use files::{Confined, Reach, confine};
 pub use kernel::{has_openat2, release, swaps};
 
@@ -31,7 +32,8 @@ const UNWANTED: [&str; 9] = [
 /// whoever may get it to make them.
 ///
 /// # Errors
-/// When the kernel refuses one of them: then the process must not go on.
+/// When the kernel refuses one of them: then the process must not go on. One without seccomp lets every call through; see
+/// [`are_calls_forbidden`].
 pub fn apply() -> std::io::Result<()> {
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
