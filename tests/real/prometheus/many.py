@@ -4,8 +4,6 @@ Prints a table. Nothing is asserted: a figure is that of the machine and of the 
 """
 
 import concurrent.futures
-import os
-import subprocess
 import threading
 
 from world import World, secret
@@ -22,23 +20,19 @@ def resident(node, what):
         return next(int(line.split()[1]) for line in status if line.startswith(what))
 
 
-def asks(node, socket, over):
+def asks(node, over):
     """Whoever looks, one after the other and without a pause."""
     seen = 0
     while not over.is_set():
         node.page("application/openmetrics-text")
         node.page("text/plain")
-        subprocess.run(
-            [os.environ["SECRETMOUNT"], "status", "--names", f"--admin-socket={socket}", "--output=json"],
-            stdout=subprocess.DEVNULL,
-        )
+        node.status("--names", "--output=json")
         seen += 1
     return seen
 
 
 def main():
-    socket = os.path.join(os.environ["WORK"], "admin.sock")
-    flags = [f"--admin-socket={socket}", "--metrics-per-volume", "--log-level=debug", "--max-age=1ms"]
+    flags = ["--metrics-per-volume", "--log-level=debug", "--max-age=1ms"]
     with World(["node-a"], flags) as world:
         node = world.nodes[0]
         objects = [secret("shop/db"), secret("shop/key")]
@@ -52,7 +46,7 @@ def main():
         volumes = [node.publish(world.cloud.pod(f"web-{number}", "node-a"), objects) for number in range(VOLUMES)]
         over = threading.Event()
         with concurrent.futures.ThreadPoolExecutor(AT_ONCE + 1) as pool:
-            watching = pool.submit(asks, node, socket, over)
+            watching = pool.submit(asks, node, over)
             for number in range(ROUNDS):
                 list(pool.map(node.mount, volumes))
                 row(f"{VOLUMES} volumes, round {number}")

@@ -1,4 +1,6 @@
-"""Draws the dashboard from what a real Prometheus saw in a run of four minutes. Started by ./run --picture FILE."""
+"""Draws the dashboard from what a real Prometheus saw in a run of four minutes, and the status of a node in trouble. Started by
+./run --picture DIRECTORY.
+"""
 
 import collections
 import contextlib
@@ -10,6 +12,7 @@ import threading
 import time
 
 import drawing
+import terminal
 from expressions import dashboard, filled
 from world import World, forged, parameter, secret
 
@@ -17,6 +20,7 @@ DURATION, STEP, RATE_INTERVAL = 240, 3, 12
 # A driver asks every two minutes; here there is no time for that.
 REFRESHED_EVERY, STARTED_EVERY = 2, 1.5
 VOLUMES_OF_A_NODE = 12
+ROUNDS_IN_TROUBLE = 4
 
 # What happens, in seconds from the start; without an end it lasts until the picture is taken.
 Trouble = collections.namedtuple("Trouble", "name begins ends begin end")
@@ -143,7 +147,41 @@ def legend(target, labels):
     return text
 
 
+def in_trouble(world):
+    """A node of which some volumes cannot be refreshed, and one pod cannot start."""
+    node, cloud = world.nodes[0], world.cloud
+    objects = {
+        "web-0": [secret("shop/key"), parameter("/shop/url")],
+        "web-1": [secret("shop/key"), parameter("/shop/url")],
+        "orders-0": [secret("shop/key"), secret("shop/db")],
+        "billing-0": [secret("shop/key"), secret("shop/feature", optional=True)],
+        "report-0": [secret("shop/missing")],
+    }
+    volumes = [node.publish(cloud.pod(pod, node.name), wanted) for pod, wanted in objects.items()]
+    for volume in volumes:
+        node.fails(volume)
+    cloud.control("DELETE", "secrets/eu-west-1?name=shop/db")
+    for _ in range(ROUNDS_IN_TROUBLE):
+        time.sleep(REFRESHED_EVERY + 3)
+        for volume in volumes:
+            node.fails(volume)
+    return node
+
+
+def status(node):
+    """As an operator of that node sees it."""
+    command = "kubectl exec --namespace kube-system ds/secretmount -- secretmount status"
+    # The socket for operators is where it is on a real node, and that of the driver is shown where it is there.
+    printed = node.status().replace(str(node.socket.parent), "/var/run/secrets-store-csi-providers")
+    lines = printed.splitlines()
+    kinds = lambda line: "head" if line in (lines[0], lines[1]) else "bad" if " failing " in line else ""
+    return terminal.draw(command, lines, kinds)
+
+
 def main():
+    docs = pathlib.Path(sys.argv[1])
+    with World(["ip-10-0-3-7"], ["--max-age=4s", "--failed-refresh-pause=2s"]) as world:
+        (docs / "status.svg").write_text(status(in_trouble(world)))
     flags = ["--max-age=4s", "--failed-refresh-pause=2s", "--mount-deadline=8s"]
     with World(["node-a", "node-b", "node-c"], flags) as world:
         begin, end, bands = run(world)
@@ -151,7 +189,7 @@ def main():
             (panel, [] if panel["type"] == "row" else list(answers(world.prometheus, panel, begin, end)))
             for panel in dashboard()["panels"]
         ]
-    pathlib.Path(sys.argv[1]).write_text(drawing.draw(shown, bands, DURATION))
+    (docs / "dashboard.svg").write_text(drawing.draw(shown, bands, DURATION))
 
 
 if __name__ == "__main__":

@@ -214,6 +214,11 @@ class Dashboard(unittest.TestCase):
         missing = [panel["title"] for panel in dashboard()["panels"] if f">{panel['title']}<" not in picture]
         self.assertEqual(missing, [], "run --picture draws it anew")
 
+    def test_the_picture_of_a_status_is_one_of_a_node_with_volumes_that_fail(self):
+        picture = (ROOT / "docs/status.svg").read_text()
+        for shown in ["serving /var/run/secrets-store-csi-providers/aws.sock", "NAMESPACE  POD", ">shop ", " failing "]:
+            self.assertIn(shown, picture, "run --picture draws it anew")
+
     def test_no_panel_lies_on_another(self):
         taken = {}
         for panel in dashboard()["panels"]:

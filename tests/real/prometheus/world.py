@@ -9,6 +9,7 @@ import os
 import pathlib
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 import urllib.error
@@ -126,6 +127,7 @@ class Node:
         (self.place / "sockets").mkdir(parents=True)
         (self.place / "kubelet/pods").mkdir(parents=True)
         self.socket, self.log = self.place / "sockets/aws.sock", self.place / "log"
+        self.admin_socket = self.place / "admin.sock"
         self.port, self.volumes = free_port(), itertools.count()
         self.start()
 
@@ -137,6 +139,7 @@ class Node:
             f"--kubelet-dir={self.place / 'kubelet'}",
             f"--node-name={self.name}",
             f"--metrics-port={self.port}",
+            f"--admin-socket={self.admin_socket}",
             f"--pod-identity-endpoint={self.cloud.agent}/v1/credentials",
             *self.flags,
         ]
@@ -187,6 +190,11 @@ class Node:
         path.mkdir(parents=True, mode=0o750)
         subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=1777", "tmpfs", path], check=True)
         return Volume(pod, path, objects, parameters)
+
+    def status(self, *more):
+        """What `secretmount status` prints of it."""
+        command = [os.environ["SECRETMOUNT"], "status", f"--admin-socket={self.admin_socket}", *more]
+        return subprocess.run(command, stdout=subprocess.PIPE, check=False, text=True).stdout
 
     def page(self, accept):
         return http_text(f"http://127.0.0.1:{self.port}/metrics", accept=accept)
@@ -289,7 +297,7 @@ class World(contextlib.ExitStack):
 
     def __init__(self, nodes, flags=()):
         super().__init__()
-        work = pathlib.Path(os.environ["WORK"])
+        work = pathlib.Path(tempfile.mkdtemp(dir=os.environ["WORK"]))
         self.began = time.time()
         try:
             self.cloud = Cloud(work)
