@@ -4,6 +4,7 @@
 //! that went over its own limit by writing would be killed again at each start in the same pod.
 
 use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use crate::plan::Files;
@@ -69,30 +70,41 @@ impl Headroom {
         Some(Self { groups, names })
     }
 
-    /// Bytes until the nearest limit. `None` where there is none.
-    fn bytes(&self) -> Option<u64> {
-        self.groups.iter().filter_map(|group| self.of_group(group)).min()
+    /// What is missing for a set: twice its size must be there, because what is written cannot be taken back.
+    pub fn lacks(&self, files: &Files) -> Option<Lack> {
+        let size = size_of_all(files);
+        let needed = size.saturating_mul(2);
+        let left = self.groups.iter().filter_map(|group| self.left_in(group, needed)).min()?;
+        (left < needed).then_some(Lack { size, left })
     }
 
-    fn of_group(&self, group: &Path) -> Option<u64> {
-        let number = |name: &str| fs::read_to_string(group.join(name)).ok()?.trim().parse::<u64>().ok();
-        let limit = number(self.names.limit)?;
+    /// Bytes until the limit of a group, or `enough` of them. `None` where there is no limit.
+    fn left_in(&self, group: &Path, enough: u64) -> Option<u64> {
+        let limit = number_in(&group.join(self.names.limit))?;
+        // An unlimited group of the first version has the largest number of pages there is.
+        if limit >= u64::MAX / 4 {
+            return None;
+        }
+        let used = number_in(&group.join(self.names.usage))?;
+        let unused = limit.saturating_sub(used);
+        if unused >= enough {
+            return Some(unused);
+        }
+        // Last, because the kernel adds it up from all processors each time, which takes longer than to write a small set.
         let stat = fs::read_to_string(group.join("memory.stat")).unwrap_or_default();
         let reclaimable = stat.lines().filter_map(|line| {
             let (name, bytes) = line.split_once(' ')?;
             self.names.reclaimable.contains(&name).then_some(bytes.parse::<u64>().ok()?)
         });
-        let used = number(self.names.usage)?.saturating_sub(reclaimable.sum());
-        // An unlimited group of the first version has the largest number of pages there is.
-        (limit < u64::MAX / 4).then(|| limit.saturating_sub(used))
+        Some(limit.saturating_sub(used.saturating_sub(reclaimable.sum())))
     }
+}
 
-    /// What is missing for a set: twice its size must be there, because what is written cannot be taken back.
-    pub fn lacks(&self, files: &Files) -> Option<Lack> {
-        let size = size_of_all(files);
-        let left = self.bytes()?;
-        (left < size.saturating_mul(2)).then_some(Lack { size, left })
-    }
+/// A file of the kernel that holds a number, read with one call.
+fn number_in(path: &Path) -> Option<u64> {
+    let mut text = [0; 32];
+    let length = fs::File::open(path).ok()?.read(&mut text).ok()?;
+    std::str::from_utf8(text.get(..length)?).ok()?.trim().parse().ok()
 }
 
 /// Bytes of a set with all that belongs to it, and how many are left.
@@ -162,13 +174,16 @@ mod tests {
         write("memory.max", "10000000\n");
         write("memory.current", "9000000\n");
         write("memory.stat", "anon 1\ninactive_file 1000000\nactive_file 1000000\n");
-        assert_eq!(headroom.bytes(), Some(3_000_000), "what can be taken back is free");
-        assert_eq!(headroom.lacks(&files(&[1_400_000])), None);
+        assert_eq!(headroom.lacks(&files(&[1_400_000])), None, "what can be taken back is free");
         let lack = headroom.lacks(&files(&[1_500_000])).expect("too much");
         assert_eq!(lack.left, 3_000_000);
         assert!(lack.size > 1_500_000, "{lack:?}");
         assert!(headroom.lacks(&files(&[1; 300])).is_some(), "many small files are large");
         write("memory.current", "20000000\n");
-        assert_eq!(headroom.bytes(), Some(0));
+        assert_eq!(headroom.lacks(&files(&[1 << 20])).expect("too much").left, 0);
+        write("memory.current", "4000000\n");
+        fs::remove_file(group.path().join("memory.stat")).expect("removed");
+        assert_eq!(headroom.lacks(&files(&[1_400_000])), None, "there is enough as it is");
+        assert_eq!(headroom.lacks(&files(&[3_500_000])).expect("too much").left, 6_000_000);
     }
 }
