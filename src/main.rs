@@ -1,5 +1,8 @@
 //! Hardening first, then the command line.
 
+#[cfg(target_env = "musl")]
+mod allocator;
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

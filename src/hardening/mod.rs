@@ -1,4 +1,4 @@
-//! What the process gives up before it holds a secret. The only place with `unsafe`.
+//! What the process gives up before it holds a secret. The only place with `unsafe`, but for the allocator.
 
 mod calls;
 mod files;
