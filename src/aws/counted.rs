@@ -62,6 +62,8 @@ where
     E: Error + ProvideErrorMetadata,
 {
     let asked = Instant::now();
+    // In a box, or each of those around it would hold room for it: three times what it takes, and a node's start makes hundreds.
+    let request = Box::pin(request);
     let sending = async {
         let answer = request.await;
         (answer, SENT.with(Cell::get).saturating_sub(1))

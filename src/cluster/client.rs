@@ -158,7 +158,9 @@ impl KubernetesClient {
         K: Clone + serde::de::DeserializeOwned + std::fmt::Debug + kube::Resource<DynamicType = ()>,
     {
         let scope = api.namespace().map(|namespace| format!("{namespace}/")).unwrap_or_default();
-        Self::ask(("get", kind), format!("get {kind} {scope}{name}"), api.get_metadata(name)).await
+        // In a box: those around it would each hold room for it.
+        let answer = Box::pin(api.get_metadata(name));
+        Self::ask(("get", kind), format!("get {kind} {scope}{name}"), answer).await
     }
 }
 

@@ -258,7 +258,8 @@ impl<P: Provider> Mounter<P> {
 
         let demand = Demand { since, max_age: is_refresh.then_some(self.max_age), deadline: time.deadline };
         let asked = Asked { target, class: &*class, principal: &principal, plan: &plan, credentials: &credentials };
-        let files = self.files(asked, demand, record);
+        // In a box: those around it would each hold room for it.
+        let files = Box::pin(self.files(asked, demand, record));
         // What is not there must not be waited for. Where the driver writes, only it knows whether the files are.
         let has_files = if volume.is_some() { is_written } else { is_refresh };
         let Content { files, absent } = match has_files {

@@ -94,6 +94,18 @@ impl<'a, S: CredentialSource, B: SecretBackend<Credentials = S::Credentials>> Ac
         self.reader.get(since, ask).await
     }
 
+    /// Waits until what a call needs first is there, or is known not to come: each call will be told.
+    pub async fn prepare(&self, since: Instant) {
+        if self.reader(since).await.is_ok() {
+            let _ = self.credentials(since).await;
+        }
+    }
+
+    async fn credentials(&self, since: Instant) -> Result<S::Credentials, FetchError> {
+        let ask = async || self.source.credentials(&self.place).await.map_err(of_credentials);
+        self.credentials.get(since, ask).await
+    }
+
     /// Reads what is asked for, for a try that began at a time. Where the backend takes the credentials for expired, they are
     /// renewed and it is asked once more.
     pub async fn read(
@@ -101,8 +113,7 @@ impl<'a, S: CredentialSource, B: SecretBackend<Credentials = S::Credentials>> Ac
         since: Instant,
         addresses: &[B::Address],
     ) -> Result<Vec<Result<SecretValue, FetchError>>, FetchError> {
-        let ask = async || self.source.credentials(&self.place).await.map_err(of_credentials);
-        let credentials = self.credentials.get(since, ask).await?;
+        let credentials = self.credentials(since).await?;
         let answers = self.ask(&credentials, addresses).await;
         if !answers.iter().any(|answer| matches!(answer, Err(error) if error.reason() == Reason::CredentialsExpired)) {
             return Ok(answers);

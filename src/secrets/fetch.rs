@@ -71,7 +71,7 @@ impl<B: SecretBackend, R: Eq + Hash + Send + Sync> Fetcher<B, R> {
     /// Reads every distinct address of a plan, standbys at the same time as what they stand by for, or takes what was read
     /// before, as far as `demand` allows.
     ///
-    /// Credentials are asked for once for each place, when a call needs them; then all calls run at the same time, so a mount
+    /// Credentials are asked for once for each place, when they are needed; then all calls run at the same time, so a mount
     /// waits for two answers, however many secrets it has. What fails for a cause that may pass is tried again: for a refresh
     /// and where there is a standby a few times at once, and for a first mount until it ends. The answer has one entry for each
     /// object, in their order. What is asked and kept is `reading`'s.
@@ -88,7 +88,15 @@ impl<B: SecretBackend, R: Eq + Hash + Send + Sync> Fetcher<B, R> {
     where
         S: CredentialSource<Place = <B::Address as Address>::Place, Credentials = B::Credentials, Reader = R>,
     {
-        let reads = self.reads(source, plan, reading, demand);
+        let accesses = self.accesses(source, plan, reading);
+        // A node's start has a thousand calls: made before their credentials are there, they would all wait with what they hold.
+        // Not where another place stands by, which must not wait for this one; and a refresh may need no credentials.
+        if accesses.len() == 1 && demand.max_age.is_none() {
+            for access in accesses.values() {
+                access.prepare(demand.since).await;
+            }
+        }
+        let reads = self.reads(accesses, plan, reading, demand);
         let objects: FuturesUnordered<_> = plan
             .objects
             .iter()
@@ -111,10 +119,29 @@ impl<B: SecretBackend, R: Eq + Hash + Send + Sync> Fetcher<B, R> {
         self.endpoints.members(list, value)
     }
 
+    /// How each place of the plan is read.
+    fn accesses<'a, S>(
+        &'a self,
+        source: &'a S,
+        plan: &SecretPlan<B::Address>,
+        reading: &'a Reading,
+    ) -> Accesses<'a, S, B>
+    where
+        S: CredentialSource<Place = <B::Address as Address>::Place, Credentials = B::Credentials, Reader = R>,
+    {
+        let mut accesses = HashMap::new();
+        for place in plan.objects.iter().flat_map(Object::addresses).map(Address::place) {
+            if !accesses.contains_key(place) {
+                accesses.insert(place.clone(), Arc::new(Access::new(source, place.clone(), &self.endpoints, reading)));
+            }
+        }
+        accesses
+    }
+
     /// How each address of the plan is read.
     fn reads<'a, S>(
         &'a self,
-        source: &'a S,
+        accesses: Accesses<'a, S, B>,
         plan: &SecretPlan<B::Address>,
         reading: &'a Reading,
         demand: Demand,
@@ -133,8 +160,8 @@ impl<B: SecretBackend, R: Eq + Hash + Send + Sync> Fetcher<B, R> {
         let with_standby = plan.objects.iter().filter(|object| object.standby.is_some());
         let with_standby: HashSet<&B::Address> = with_standby.flat_map(Object::addresses).collect();
         let mut reads = HashMap::new();
-        for (place, by_interval) in by_place {
-            let access = Arc::new(Access::new(source, place, &self.endpoints, reading));
+        for (place, access) in accesses {
+            let by_interval = by_place.remove(&place).unwrap_or_default();
             // What is asked for again at other times comes with other calls.
             for (interval, addresses) in by_interval {
                 let demand = Demand { max_age: demand.max_age.map(|max_age| interval.unwrap_or(max_age)), ..demand };
@@ -236,8 +263,9 @@ impl<B: SecretBackend, R: Eq + Hash + Send + Sync> Fetcher<B, R> {
         let Asking { call, namespace, interval } = asking;
         // Somebody may have asked while this one came to its turn.
         let mut found = self.kept.find(reader, call, demand);
-        let missing: Vec<B::Address> =
-            call.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(address, _)| address.clone()).collect();
+        let mut missing: Vec<B::Address> = Vec::with_capacity(found.iter().filter(|found| found.is_none()).count());
+        missing
+            .extend(call.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(address, _)| address.clone()));
         // Whoever waited finds what was asked for meanwhile.
         metrics().looked_for(Cache::Secrets, Got::Joined, call.len() - missing.len());
         metrics().looked_for(Cache::Secrets, Got::Miss, missing.len());
@@ -257,6 +285,9 @@ impl<B: SecretBackend, R: Eq + Hash + Send + Sync> Fetcher<B, R> {
         found.into_iter().map(|answer| answer.unwrap_or_else(|| Err(FetchError::unanswered()))).collect()
     }
 }
+
+/// How places are read, by place.
+type Accesses<'a, S, B> = HashMap<<<B as SecretBackend>::Address as Address>::Place, Arc<Access<'a, S, B>>>;
 
 /// Each address of a plan once, and how old what was read of it may be where an object says so: of several, the shortest.
 fn intervals<A: Address>(plan: &SecretPlan<A>) -> HashMap<&A, Option<Duration>> {

@@ -59,13 +59,14 @@ struct Entry {
     /// Age at which nobody takes it any more.
     life: Duration,
     value: Option<(Arc<SecretValue>, Instant)>,
-    error: Option<(FetchError, Instant)>,
+    /// In a box, because few have one.
+    error: Option<Box<(FetchError, Instant)>>,
 }
 
 impl Entry {
     fn asked(&self) -> Option<Instant> {
         let of_value = self.value.as_ref().map(|(_, asked)| *asked);
-        of_value.max(self.error.as_ref().map(|(_, asked)| *asked))
+        of_value.max(self.error.as_ref().map(|error| error.1))
     }
 }
 
@@ -92,7 +93,7 @@ impl<R: Eq + Hash, A: Address> Kept<R, A> {
                 let is_pinned = demand.max_age.is_some() && address.is_pinned();
                 asked >= demand.since || is_pinned || demand.max_age.is_some_and(|max_age| asked.elapsed() <= max_age)
             };
-            let error = entry.error.as_ref().filter(|(_, asked)| *asked >= demand.since);
+            let error = entry.error.as_deref().filter(|(_, asked)| *asked >= demand.since);
             let value = entry.value.as_ref().filter(|(_, asked)| takes_value(*asked));
             match (value, error) {
                 // The later of the two is what holds.
@@ -142,7 +143,7 @@ impl<R: Eq + Hash, A: Address> Kept<R, A> {
                 }
             };
             let bytes = ENTRY_BYTES + value.as_ref().map_or(0, |(value, _)| value.content.len());
-            let error = answer.err().map(|error| (error, asked));
+            let error = answer.err().map(|error| Box::new((error, asked)));
             if bytes <= self.share.of_a_namespace.min(self.share.in_all) {
                 table.make_room(namespace, bytes, self.share);
                 table.put(reader, address, Entry { namespace: namespace.clone(), bytes, life, value, error });
@@ -155,7 +156,7 @@ impl<R: Eq + Hash, A: Address> Kept<R, A> {
         self.calls.sweep(|()| false);
         let mut old = 0;
         self.table().retain(|address, entry| {
-            entry.error.take_if(|(_, asked)| asked.elapsed() > LEAST_LIFE);
+            entry.error.take_if(|error| error.1.elapsed() > LEAST_LIFE);
             let is_old = |(_, asked): &mut (_, Instant)| !address.is_pinned() && asked.elapsed() > entry.life;
             old += usize::from(entry.value.take_if(is_old).is_some());
             entry.asked().is_some()

@@ -94,7 +94,8 @@ impl Sts {
         let AssumeRoleWithWebIdentityInput { role_arn, role_session_name, web_identity_token, .. } = input;
         let request = self.clients.of(region, tenant, tries).assume_role_with_web_identity();
         let request = request.set_role_arn(role_arn).set_role_session_name(role_session_name);
-        request.set_web_identity_token(web_identity_token).send().await
+        // Seldom, so in a box.
+        Box::pin(request.set_web_identity_token(web_identity_token).send()).await
     }
 
     /// A session for one of another role, or for keys.

@@ -164,8 +164,9 @@ impl Class {
                 problem: "is the Region of the class itself; name another one, or remove it".into(),
             });
         }
-        let objects = self.objects.iter().map(|entry| entry.in_region(region)).collect::<Result<Vec<_>, _>>()?;
-        let objects = objects.into_iter().flatten().collect();
+        let of_entries = self.objects.iter().map(|entry| entry.in_region(region)).collect::<Result<Vec<_>, _>>()?;
+        let mut objects = Vec::with_capacity(of_entries.iter().map(Vec::len).sum());
+        objects.extend(of_entries.into_iter().flatten());
         let (templates, warnings) = (self.templates.clone(), self.warnings.clone());
         Ok(SecretPlan { objects, templates, layout: self.layout, warnings })
     }
