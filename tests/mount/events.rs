@@ -212,6 +212,9 @@ async fn f83_an_api_server_that_takes_no_events_disturbs_no_mount() {
     for (fault, result) in [
         (Fault::error("create events", 403, "Forbidden", "no"), "forbidden"),
         (Fault::error("create events", 422, "Invalid", "no"), "failed"),
+        (Fault::error("create events", 403, "Forbidden", "exceeded quota: no"), "failed"),
+        // What was sent before, with an answer that was lost, is there.
+        (Fault::error("create events", 409, "AlreadyExists", "no"), "created"),
     ] {
         let (world, _, metrics) = world(&[WRITES]).await;
         world.cloud.inject(fault);
