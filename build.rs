@@ -2,6 +2,7 @@
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto/v1alpha1.proto");
+    println!("cargo:rerun-if-changed=deploy/order/list"); // what `deploy/build` links by
     let descriptors = protox::compile(["v1alpha1.proto"], ["proto"])?;
     tonic_prost_build::configure()
         .build_transport(false)
