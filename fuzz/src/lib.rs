@@ -8,6 +8,7 @@ pub use volume::volume_ops;
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD as BASE64, URL_SAFE_NO_PAD as BASE64_URL};
@@ -155,7 +156,7 @@ fn objects_of(parameters: &Parameters, failover: &str) {
     for object in &plan.objects {
         assert_eq!(object.standby.as_ref().map_or("", |standby| standby.region.as_str()), failover);
         assert_ne!(object.address.region.as_str(), failover);
-        for Stored { region, item } in object.addresses() {
+        for Stored { region, item } in object.addresses().map(|address| &**address) {
             let (Item::Secret(Secret { id: name, .. }) | Item::Parameter(Parameter { name, .. })) = item else {
                 continue;
             };
@@ -315,7 +316,7 @@ fn content_of(content: &str, document: &str) {
     let plan = class.plan(&region()).expect("it has no Regions that contradict");
     let value = SecretValue { content: document.to_owned().into(), version: "1".into(), source: None };
     let limits = Limits { max_value_bytes: 10_000, ..Limits::DEFAULT };
-    let fetched: Vec<Fetched<Stored>> = plan
+    let fetched: Vec<Fetched<Arc<Stored>>> = plan
         .objects
         .iter()
         .map(|object| Fetched { address: object.address.clone(), value: value.clone().into() })
@@ -456,7 +457,7 @@ fn assert_stays_below(path: &RelativePath) {
 }
 
 /// The object of a class that has one, with more keys in it.
-fn object_of(keys: &str) -> Option<Object<Stored>> {
+fn object_of(keys: &str) -> Option<Object<Arc<Stored>>> {
     let objects = format!("- {{objectName: a, objectType: secretsmanager, {keys}}}");
     let parameters = Parameters::from([("objects".to_owned(), objects)]);
     let plan = Class::parse(&parameters, permission(), &Limits::DEFAULT).ok()?.plan(&region()).ok()?;
@@ -464,7 +465,7 @@ fn object_of(keys: &str) -> Option<Object<Stored>> {
     Some(object)
 }
 
-fn files_of(object: Object<Stored>, value: &[u8]) -> Option<Files> {
+fn files_of(object: Object<Arc<Stored>>, value: &[u8]) -> Option<Files> {
     let value = SecretValue { content: value.to_vec().into(), version: "1".into(), source: None };
     let fetched = Fetched { address: object.address.clone(), value: value.into() };
     Some(render(&[(&object, &fetched)], true, &[], &Limits::DEFAULT, &SystemClock).ok()?.files)
@@ -474,7 +475,7 @@ fn files_of(object: Object<Stored>, value: &[u8]) -> Option<Files> {
 fn pick(expression: JmesPath, document: &str) -> Option<String> {
     let limits = Limits::DEFAULT;
     let secret = Secret { id: "shop/db".into(), revision: Revision::Stage(Revision::CURRENT.into()) };
-    let address = Stored { region: region(), item: Item::Secret(secret) };
+    let address = Arc::new(Stored { region: region(), item: Item::Secret(secret) });
     let path: RelativePath = "picked".parse().expect("it is a file name");
     let file = PlannedFile {
         path: path.clone(),

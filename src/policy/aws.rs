@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use serde::Deserialize;
@@ -141,7 +142,7 @@ impl Policy {
         &self,
         namespace: &str,
         authentication: &Authentication,
-        plan: &SecretPlan<Stored>,
+        plan: &SecretPlan<Arc<Stored>>,
     ) -> Result<(), Refusal> {
         let Some(rule) = self.rule(namespace)? else { return Ok(()) };
         let (way, role) = match &authentication.origin {

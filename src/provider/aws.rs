@@ -1,6 +1,6 @@
 //! AWS: IRSA and EKS Pod Identity, Secrets Manager and Parameter Store behind `aws.sock`.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use async_trait::async_trait;
 use tokio::sync::OnceCell;
@@ -90,6 +90,25 @@ impl Aws {
     }
 }
 
+/// A class, and the plan that its mounts share while some are under way: a node's start has a hundred of one class.
+pub struct Settled {
+    class: Class,
+    plan: Mutex<Weak<SecretPlan<Arc<Stored>>>>,
+}
+
+impl Settled {
+    /// `default_region` is the same with each call, since all of a process run on one node.
+    fn plan(&self, default_region: &Region) -> Result<Arc<SecretPlan<Arc<Stored>>>, SpecError> {
+        let mut shared = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(plan) = shared.upgrade() {
+            return Ok(plan);
+        }
+        let plan = Arc::new(self.class.plan(default_region)?);
+        *shared = Arc::downgrade(&plan);
+        Ok(plan)
+    }
+}
+
 /// Why a class could not be settled.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
@@ -126,8 +145,8 @@ impl Explained for PlanError {
 impl Provider for Aws {
     const SOCKET: &'static str = "aws.sock";
 
-    type Class = Class;
-    type Address = Stored;
+    type Class = Settled;
+    type Address = Arc<Stored>;
     type Backend = AwsBackend;
     type Credentials = AwsCredentials;
     type Error = PlanError;
@@ -137,11 +156,12 @@ impl Provider for Aws {
         parameters: &Parameters,
         default_permission: FilePermission,
         limits: &Limits,
-    ) -> Result<Class, SpecError> {
-        Class::parse(parameters, default_permission, limits)
+    ) -> Result<Settled, SpecError> {
+        let class = Class::parse(parameters, default_permission, limits)?;
+        Ok(Settled { class, plan: Mutex::default() })
     }
 
-    fn audiences(&self, class: &Class) -> &[String] {
+    fn audiences(&self, Settled { class, .. }: &Settled) -> &[String] {
         match class.authentication().origin {
             Origin::Irsa { .. } => &self.irsa_audiences,
             Origin::PodIdentity(_) => &self.pod_identity_audiences,
@@ -149,7 +169,7 @@ impl Provider for Aws {
         }
     }
 
-    fn way(&self, class: &Class) -> &'static str {
+    fn way(&self, Settled { class, .. }: &Settled) -> &'static str {
         match class.authentication().origin {
             Origin::Irsa { .. } => "irsa",
             Origin::PodIdentity(_) => "podIdentity",
@@ -157,8 +177,8 @@ impl Provider for Aws {
         }
     }
 
-    async fn plan(&self, class: &Class, principal: &Principal) -> Result<SecretPlan<Stored>, PlanError> {
-        let region = match class.region() {
+    async fn plan(&self, class: &Settled, principal: &Principal) -> Result<Arc<SecretPlan<Arc<Stored>>>, PlanError> {
+        let region = match class.class.region() {
             Some(region) => region.clone(),
             None => self.default_region(principal).await?,
         };
@@ -167,13 +187,18 @@ impl Provider for Aws {
         Ok(plan)
     }
 
-    fn check(&self, class: &Class, principal: &Principal, plan: &SecretPlan<Stored>) -> Result<(), PlanError> {
+    fn check(
+        &self,
+        Settled { class, .. }: &Settled,
+        principal: &Principal,
+        plan: &SecretPlan<Arc<Stored>>,
+    ) -> Result<(), PlanError> {
         Ok(self.policy.check(principal.namespace(), class.authentication(), plan)?)
     }
 
     fn credentials(
         &self,
-        class: &Class,
+        Settled { class, .. }: &Settled,
         principal: &Principal,
         secrets: &MountSecrets,
         freshness: Freshness,

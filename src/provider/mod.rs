@@ -49,7 +49,12 @@ pub trait Provider: Send + Sync + 'static {
     fn way(&self, class: &Self::Class) -> &'static str;
 
     /// Settles what a class leaves open, for a pod that is proved, and refuses what the operator does not allow it.
-    async fn plan(&self, class: &Self::Class, principal: &Principal) -> Result<SecretPlan<Self::Address>, Self::Error>;
+    /// Mounts of a class may share it.
+    async fn plan(
+        &self,
+        class: &Self::Class,
+        principal: &Principal,
+    ) -> Result<Arc<SecretPlan<Self::Address>>, Self::Error>;
 
     /// Refuses what the operator does not allow a pod, of a plan whose addresses were only found.
     ///

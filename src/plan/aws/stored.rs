@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use super::Region;
 use crate::plan::Address;
 
-/// One value in AWS.
+/// One value in AWS. Plans hold it by [`Arc`], since each of their mounts has it in several hands.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Stored {
     pub region: Region,
@@ -144,7 +145,7 @@ impl Parameter {
     }
 }
 
-impl Address for Stored {
+impl Address for Arc<Stored> {
     type Place = Region;
 
     fn place(&self) -> &Region {

@@ -5,7 +5,7 @@
 //! <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_BatchGetSecretValue.html>
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Instant;
@@ -21,9 +21,9 @@ const REFUSAL_LIFE: Duration = Duration::from_secs(10 * 60);
 const MOST_REFUSALS: usize = 1_024;
 
 /// As few calls as possible. Only current values come with many, all others alone.
-pub fn calls(secrets: Vec<Stored>) -> Vec<Vec<Stored>> {
-    let (current, others): (Vec<_>, Vec<_>) = secrets.into_iter().partition(is_current);
-    let many = current.chunks(SECRETS_A_CALL).map(<[Stored]>::to_vec);
+pub fn calls(secrets: Vec<Arc<Stored>>) -> Vec<Vec<Arc<Stored>>> {
+    let (current, others): (Vec<_>, Vec<_>) = secrets.into_iter().partition(|address| is_current(address));
+    let many = current.chunks(SECRETS_A_CALL).map(<[Arc<Stored>]>::to_vec);
     many.chain(others.into_iter().map(|secret| vec![secret])).collect()
 }
 
@@ -62,9 +62,9 @@ mod tests {
     use super::*;
     use crate::plan::aws::Secret;
 
-    fn stored(id: usize, revision: Revision) -> Stored {
+    fn stored(id: usize, revision: Revision) -> Arc<Stored> {
         let region = "eu-west-1".parse().expect("a Region");
-        Stored { region, item: Item::Secret(Secret { id: id.to_string(), revision }) }
+        Arc::new(Stored { region, item: Item::Secret(Secret { id: id.to_string(), revision }) })
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Lists of names, which are read and kept as values are.
 
 use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
@@ -79,8 +80,8 @@ fn refused(reason: Reason, message: String) -> FetchError {
 }
 
 /// What a list stands for, and what a parameter's version does: all versions before it.
-pub fn members(list: &Stored, value: &SecretValue) -> Result<Vec<(String, Stored)>, FetchError> {
-    let at = |item| Stored { region: list.region.clone(), item };
+pub fn members(list: &Stored, value: &SecretValue) -> Result<Vec<(String, Arc<Stored>)>, FetchError> {
+    let at = |item| Arc::new(Stored { region: list.region.clone(), item });
     let names = || {
         let no_list = |_| FetchError::Backend {
             reason: Reason::Internal,

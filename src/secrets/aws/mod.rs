@@ -6,6 +6,8 @@ mod pace;
 mod parameter_store;
 mod secrets_manager;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_secretsmanager::operation::RequestId;
@@ -90,11 +92,11 @@ impl AwsBackend {
 
 #[async_trait]
 impl SecretBackend for AwsBackend {
-    type Address = Stored;
+    type Address = Arc<Stored>;
     type Credentials = Session;
     type Endpoint = Endpoint;
 
-    fn calls(&self, addresses: Vec<Stored>) -> Vec<Vec<Stored>> {
+    fn calls(&self, addresses: Vec<Arc<Stored>>) -> Vec<Vec<Arc<Stored>>> {
         let (lists, values): (Vec<_>, Vec<_>) =
             addresses.into_iter().partition(|address| matches!(address.item, Item::List(_)));
         let (secrets, parameters): (Vec<_>, Vec<_>) =
@@ -111,8 +113,8 @@ impl SecretBackend for AwsBackend {
         &session.role
     }
 
-    fn endpoint(&self, session: &Session, call: &[Stored]) -> Option<(Endpoint, Option<usize>)> {
-        let Stored { region, item } = call.first()?;
+    fn endpoint(&self, session: &Session, call: &[Arc<Stored>]) -> Option<(Endpoint, Option<usize>)> {
+        let Stored { region, item } = &**call.first()?;
         let secrets_manager = || Endpoint::SecretsManager(region.clone());
         let parameter_store =
             || Endpoint::ParameterStore { region: region.clone(), account: session.account().to_owned() };
@@ -126,18 +128,18 @@ impl SecretBackend for AwsBackend {
         })
     }
 
-    fn members(&self, list: &Stored, value: &SecretValue) -> Result<Vec<(String, Stored)>, FetchError> {
+    fn members(&self, list: &Arc<Stored>, value: &SecretValue) -> Result<Vec<(String, Arc<Stored>)>, FetchError> {
         lists::members(list, value)
     }
 
-    async fn read(&self, session: &Session, call: &[Stored]) -> Vec<Option<Result<SecretValue, FetchError>>> {
+    async fn read(&self, session: &Session, call: &[Arc<Stored>]) -> Vec<Option<Result<SecretValue, FetchError>>> {
         match call {
-            [address @ Stored { region, item: Item::Secret(secret) }] => {
-                vec![Some(self.secrets_manager.read(session, region, secret, address).await)]
+            [address] if let Item::Secret(secret) = &address.item => {
+                vec![Some(self.secrets_manager.read(session, &address.region, secret, address).await)]
             }
-            [address @ Stored { item: Item::List(list), .. }] => vec![Some(self.list(session, list, address).await)],
-            [Stored { region, item: Item::Secret(_) }, ..] => {
-                self.secrets_manager.read_many(session, region, call).await
+            [address] if let Item::List(list) = &address.item => vec![Some(self.list(session, list, address).await)],
+            [first, ..] if let Item::Secret(_) = &first.item => {
+                self.secrets_manager.read_many(session, &first.region, call).await
             }
             parameters => self.parameter_store.read(session, parameters).await.into_iter().map(Some).collect(),
         }

@@ -56,15 +56,15 @@ pub struct ParameterStore {
 
 /// As few calls as possible, none of which names one parameter twice: AWS documents no answer to that, and not every double
 /// of AWS gives the selector back that would tell two versions apart.
-pub fn calls(parameters: Vec<Stored>) -> Vec<Vec<Stored>> {
-    let mut calls: Vec<(HashSet<String>, Vec<Stored>)> = Vec::new();
+pub fn calls(parameters: Vec<Arc<Stored>>) -> Vec<Vec<Arc<Stored>>> {
+    let mut calls: Vec<(HashSet<String>, Vec<Arc<Stored>>)> = Vec::new();
     for address in parameters {
         let key = match &address.item {
             Item::Parameter(parameter) => path_of(&parameter.name).to_owned(),
             Item::Secret(_) | Item::List(_) => continue,
         };
         let has_room =
-            |(keys, call): &&mut (HashSet<String>, Vec<Stored>)| call.len() < NAMES_A_CALL && !keys.contains(&key);
+            |(keys, call): &&mut (HashSet<String>, Vec<Arc<Stored>>)| call.len() < NAMES_A_CALL && !keys.contains(&key);
         match calls.iter_mut().find(has_room) {
             Some((keys, call)) => {
                 keys.insert(key);
@@ -93,8 +93,8 @@ impl ParameterStore {
 
     /// Needs `ssm:GetParameters` on every parameter of the call, and `kms:Decrypt` where one is encrypted with a key of its
     /// own. One that may not be read fails the whole call.
-    pub async fn read(&self, session: &Session, call: &[Stored]) -> Vec<Result<SecretValue, FetchError>> {
-        let Some(Stored { region, .. }) = call.first() else { return Vec::new() };
+    pub async fn read(&self, session: &Session, call: &[Arc<Stored>]) -> Vec<Result<SecretValue, FetchError>> {
+        let Some(Stored { region, .. }) = call.first().map(|first| &**first) else { return Vec::new() };
         let api = api("GetParameters");
         let mut attempts = Attempts::at(self.paces.of(session.account(), region), api);
         loop {
@@ -200,10 +200,10 @@ impl ParameterStore {
         &self,
         session: &Session,
         region: &Region,
-        call: &[Stored],
+        call: &[Arc<Stored>],
     ) -> Result<GetParametersOutput, SdkError<GetParametersError>> {
         let credentials = Builder::new().credentials_provider(session.credentials.clone());
-        let names = call.iter().filter_map(parameter_of).map(Parameter::asked).collect();
+        let names = call.iter().filter_map(|address| parameter_of(address)).map(Parameter::asked).collect();
         let request = self.clients.of(region, session.tenant, Tries::All).get_parameters();
         request.set_names(Some(names)).with_decryption(true).customize().config_override(credentials).send().await
     }
@@ -321,7 +321,7 @@ fn answers(answered: &Answered, asked: &Parameter) -> bool {
 }
 
 /// An error of the whole call, which names the one parameter that it is about, as far as AWS says which.
-fn explain(error: &SdkError<GetParametersError>, call: &[Stored], role: &str) -> FetchError {
+fn explain(error: &SdkError<GetParametersError>, call: &[Arc<Stored>], role: &str) -> FetchError {
     let SdkError::ServiceError(service) = error else {
         return unmodelled(error, &together(call), role, SERVICE, REMEDY);
     };
@@ -342,7 +342,7 @@ fn explain(error: &SdkError<GetParametersError>, call: &[Stored], role: &str) ->
 }
 
 /// What a call reads, in few words.
-fn together(call: &[Stored]) -> String {
+fn together(call: &[Arc<Stored>]) -> String {
     match call {
         [] => "nothing".into(),
         [one] => one.to_string(),
@@ -356,9 +356,9 @@ mod tests {
 
     use super::*;
 
-    fn at(name: &str) -> Stored {
+    fn at(name: &str) -> Arc<Stored> {
         let item = Item::Parameter(Parameter::parse(name));
-        Stored { region: "eu-west-1".parse().expect("a Region"), item }
+        Arc::new(Stored { region: "eu-west-1".parse().expect("a Region"), item })
     }
 
     fn answered(name: &str, version: i64, selector: Option<&str>) -> Answered {
@@ -413,7 +413,7 @@ mod tests {
         fn every_parameter_comes_into_one_call_and_none_twice_into_the_same(
             names in proptest::collection::vec("(arn:aws:ssm:eu-west-1:1:parameter)?/[a-d]{1,2}(:[1-3])?", 0..60),
         ) {
-            let asked: Vec<Stored> = names.iter().map(|name| at(name)).collect();
+            let asked: Vec<Arc<Stored>> = names.iter().map(|name| at(name)).collect();
             let calls = calls(asked.clone());
             let mut again: Vec<String> = calls.iter().flatten().map(ToString::to_string).collect();
             let mut before: Vec<String> = asked.iter().map(ToString::to_string).collect();
@@ -422,7 +422,7 @@ mod tests {
             prop_assert_eq!(again, before);
             for call in &calls {
                 let paths: HashSet<&str> =
-                    call.iter().filter_map(parameter_of).map(|parameter| path_of(&parameter.name)).collect();
+                    call.iter().filter_map(|address| parameter_of(address)).map(|parameter| path_of(&parameter.name)).collect();
                 prop_assert!(call.len() <= NAMES_A_CALL && paths.len() == call.len());
             }
         }

@@ -1,5 +1,7 @@
 //! AWS Secrets Manager.
 
+use std::sync::Arc;
+
 use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
 use aws_sdk_secretsmanager::Client;
@@ -86,13 +88,13 @@ impl SecretsManager {
         &self,
         session: &Session,
         region: &Region,
-        call: &[Stored],
+        call: &[Arc<Stored>],
     ) -> Vec<Option<Result<SecretValue, FetchError>>> {
         let all = |answer: Option<FetchError>| call.iter().map(|_| answer.clone().map(Err)).collect();
         if self.refusals.has(session.rights(), region) {
             return all(None);
         }
-        let ids = call.iter().filter_map(secret_of).map(|secret| secret.id.clone()).collect();
+        let ids = call.iter().filter_map(|address| secret_of(address)).map(|secret| secret.id.clone()).collect();
         let answer = match counted(api("BatchGetSecretValue"), self.get_many(session, region, ids)).await {
             Ok(answer) => answer,
             Err(error) => {
@@ -110,7 +112,7 @@ impl SecretsManager {
             }
         };
         let request_id = request_id(&answer);
-        let value = |address: &Stored| {
+        let value = |address: &Arc<Stored>| {
             let secret = secret_of(address)?;
             let is_it = |entry: &&SecretValueEntry| {
                 entry.arn().is_some_and(|arn| names(arn, &secret.id))

@@ -1,5 +1,6 @@
 //! One object of a class, checked.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::contents::{Contents, Manner, contents, key};
@@ -24,7 +25,7 @@ pub struct Entry {
     item: Item,
     location: Location,
     /// Where it is read when the Region of the class fails.
-    standby: Option<Stored>,
+    standby: Option<Arc<Stored>>,
     pub files: Vec<PlannedFile>,
     /// What is taken of the list that `item` is.
     pub selection: Option<Selection>,
@@ -148,7 +149,7 @@ impl Entry {
 
     /// The object as it is read where it says, or else in the Region of its class; and that of the value before the current one,
     /// where that needs no list to be found.
-    pub fn in_region(&self, of_class: &Region) -> Result<Vec<Object<Stored>>, SpecError> {
+    pub fn in_region(&self, of_class: &Region) -> Result<Vec<Object<Arc<Stored>>>, SpecError> {
         let region = self.location.region.as_ref().unwrap_or(of_class);
         if self.standby.as_ref().is_some_and(|standby| standby.region == *region) {
             let problem =

@@ -1,6 +1,7 @@
 //! What can be said of a class without AWS, a cluster or a pod.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::keys::PARAMETERS;
 use super::{Class, noted};
@@ -29,7 +30,7 @@ fn stand_in(failover: Option<&Region>) -> Option<Region> {
     regions.into_iter().find(|region| Some(region) != failover)
 }
 
-fn outcome(plan: &SecretPlan<Stored>, authentication: &Authentication) -> Outcome {
+fn outcome(plan: &SecretPlan<Arc<Stored>>, authentication: &Authentication) -> Outcome {
     let written = plan.objects.iter().filter(|object| !object.is_for_templates);
     let of_objects = written.clone().flat_map(|object| &object.files).map(|file| &file.path);
     let of_templates = plan.templates.iter().map(|template| &template.path);
@@ -44,7 +45,7 @@ fn outcome(plan: &SecretPlan<Stored>, authentication: &Authentication) -> Outcom
 /// The actions of the calls that a mount makes:
 /// <https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssecretsmanager.html> and its like. What
 /// a KMS key of their own needs besides, only AWS knows.
-fn needs(plan: &SecretPlan<Stored>, authentication: &Authentication) -> Vec<Need> {
+fn needs(plan: &SecretPlan<Arc<Stored>>, authentication: &Authentication) -> Vec<Need> {
     let mut by_action = BTreeMap::new();
     for object in &plan.objects {
         let unfolding = object.unfolding.iter();

@@ -1,5 +1,7 @@
 //! Where an object is, if not where its class reads: another Region, another account.
 
+use std::sync::Arc;
+
 use super::reader::{Reader, given};
 use crate::plan::aws::{Arn, InvalidRegion, Item, Parameter, Region, Secret, Stored};
 use crate::spec::SpecError;
@@ -50,7 +52,7 @@ impl Location {
     /// Secrets Manager finds a secret by its ARN without the six random characters too:
     /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html>. Parameter Store takes the ARN of
     /// a parameter that is shared: <https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-shared-parameters.html>.
-    pub fn stored(&self, item: Item, region: &Region) -> Stored {
+    pub fn stored(&self, item: Item, region: &Region) -> Arc<Stored> {
         let arn = |account: &str, service: &str, resource: &str| {
             format!("arn:{}:{service}:{region}:{account}:{resource}", region.partition())
         };
@@ -65,6 +67,6 @@ impl Location {
             }
             (item, _) => item,
         };
-        Stored { region: region.clone(), item }
+        Arc::new(Stored { region: region.clone(), item })
     }
 }

@@ -21,6 +21,8 @@ mod templates;
 mod translation;
 mod verification;
 
+use std::sync::Arc;
+
 use entry::{Defaults, Entry};
 use ownership::id;
 use raw::RawObject;
@@ -155,7 +157,7 @@ impl Class {
     ///
     /// # Errors
     /// A failover Region that is the first one.
-    pub fn plan(&self, default_region: &Region) -> Result<SecretPlan<Stored>, SpecError> {
+    pub fn plan(&self, default_region: &Region) -> Result<SecretPlan<Arc<Stored>>, SpecError> {
         let region = self.region.as_ref().unwrap_or(default_region);
         if self.failover_region.as_ref() == Some(region) {
             return Err(SpecError::Parameter {

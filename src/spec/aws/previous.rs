@@ -1,5 +1,7 @@
 //! `previous` of an object: values before the current one.
 
+use std::sync::Arc;
+
 use super::SHOWN;
 use super::reader::{Reader, given};
 use crate::plan::aws::{Item, List, Parameter, Revision, Secret, Stored};
@@ -31,8 +33,12 @@ pub fn count(reader: &Reader<'_>, written: Option<String>, item: &Item) -> Resul
 
 /// The object with those of so many values before. AWS keeps a label at the first of a secret's; which the others are, a list
 /// says, and for a parameter the number of its current version.
-pub fn with_previous(object: Object<Stored>, count: usize, name: &str) -> Result<Vec<Object<Stored>>, SpecError> {
-    let unfolded = |list: fn(&Stored) -> Stored, object: Object<Stored>| {
+pub fn with_previous(
+    object: Object<Arc<Stored>>,
+    count: usize,
+    name: &str,
+) -> Result<Vec<Object<Arc<Stored>>>, SpecError> {
+    let unfolded = |list: fn(&Arc<Stored>) -> Arc<Stored>, object: Object<Arc<Stored>>| {
         let (standby, members) = (object.standby.as_ref().map(list), Members::Previous(count));
         let unfolding = Unfolding { list: list(&object.address), standby, members };
         Ok(vec![Object { unfolding: Some(unfolding), ..object }])
@@ -50,24 +56,24 @@ pub fn with_previous(object: Object<Stored>, count: usize, name: &str) -> Result
             Ok(vec![object, earlier])
         }
         (_, Item::Secret(_)) => unfolded(versions, object),
-        _ => unfolded(Stored::clone, object),
+        _ => unfolded(Arc::clone, object),
     }
 }
 
 /// Where the value before the current one is.
-fn before(stored: &Stored) -> Stored {
+fn before(stored: &Arc<Stored>) -> Arc<Stored> {
     in_place_of_secret(stored, |id| Item::Secret(Secret { id, revision: Revision::Stage(Revision::PREVIOUS.into()) }))
 }
 
 /// Where the ids of all versions are.
-fn versions(stored: &Stored) -> Stored {
+fn versions(stored: &Arc<Stored>) -> Arc<Stored> {
     in_place_of_secret(stored, |secret| Item::List(List::Versions { secret }))
 }
 
-fn in_place_of_secret(stored: &Stored, item: impl FnOnce(String) -> Item) -> Stored {
+fn in_place_of_secret(stored: &Stored, item: impl FnOnce(String) -> Item) -> Arc<Stored> {
     let item = match &stored.item {
         Item::Secret(Secret { id, .. }) => item(id.clone()),
         other => other.clone(),
     };
-    Stored { region: stored.region.clone(), item }
+    Arc::new(Stored { region: stored.region.clone(), item })
 }

@@ -20,7 +20,7 @@ fn region(name: &str) -> Region {
     name.parse().expect("a Region")
 }
 
-fn plan(objects: &str) -> SecretPlan<Stored> {
+fn plan(objects: &str) -> SecretPlan<Arc<Stored>> {
     let class = parse(objects).unwrap_or_else(|error| panic!("{objects}: {error}"));
     class.plan(&region("eu-west-1")).expect("same Region")
 }
