@@ -203,7 +203,7 @@ impl Identity {
         if self.keys.is_none() && self.reviews.is_none() {
             let claims = Claims::unverified(&token)?;
             self.check(&claims, pod, audience)?;
-            return Ok(Principal::Pod(claims.to_pod(audience, token, Some(digest))));
+            return Ok(Principal::Pod(claims.to_pod(audience, token, Some(digest)).into()));
         }
         if let Some(keys) = &self.keys {
             keys.renew(deadline).await;
@@ -223,7 +223,7 @@ impl Identity {
         if let Some(node) = &proved.node {
             self.node.get_or_init(|| node.clone());
         }
-        Ok(Principal::Pod(proved))
+        Ok(Principal::Pod(proved.into()))
     }
 
     /// Everything but who vouches for it.

@@ -1,6 +1,7 @@
 //! Who was proved.
 
 use std::hash::{Hash as _, Hasher as _};
+use std::sync::Arc;
 
 use crate::sensitive::ServiceAccountToken;
 
@@ -15,11 +16,11 @@ pub struct Scope {
     token: Option<[u8; 32]>,
 }
 
-/// On whose behalf secrets are read. Made by this room only, after proof; each kind of caller is a variant.
+/// On whose behalf secrets are read, cheap to clone. Made by this room only, after proof; each kind of caller is a variant.
 #[derive(Debug, Clone)]
 pub enum Principal {
     /// A pod on this node, proved by its own bound token.
-    Pod(VerifiedPod),
+    Pod(Arc<VerifiedPod>),
 }
 
 impl Scope {
@@ -102,7 +103,7 @@ impl Principal {
 }
 
 /// A pod whose token has proved it.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct VerifiedPod {
     pub(super) namespace: String,
     pub(super) name: String,

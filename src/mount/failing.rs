@@ -24,8 +24,12 @@ pub struct Failing {
     hasher: RandomState,
 }
 
+/// What was asked of a volume, for as long as this process lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Demands(u64);
+
 struct Failure {
-    asked: u64,
+    asked: Demands,
     times: u32,
     until: Instant,
     error: Remembered,
@@ -52,18 +56,21 @@ impl Failing {
         Self { failures: Mutex::default(), first_pause, hasher: RandomState::new() }
     }
 
-    /// Refreshes a volume, unless the same has failed of late. `demands` is everything that is asked for and with: whoever has
-    /// corrected it is not to wait.
+    /// Tells apart what is asked of a volume. `demands` is everything that is asked for and with.
+    pub fn demands(&self, demands: impl Hash) -> Demands {
+        Demands(self.hasher.hash_one(demands))
+    }
+
+    /// Refreshes a volume, unless the same has failed of late: whoever has corrected it is not to wait.
     ///
     /// # Errors
     /// That of the refresh, or of the one before.
     pub async fn refresh<T, E: Explained + From<Remembered>>(
         &self,
         target: &TargetPath,
-        demands: impl Hash,
+        asked: Demands,
         refresh: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
-        let asked = self.hasher.hash_one(demands);
         if let Some(error) = self.remembered(target, asked) {
             return Err(error.into());
         }
@@ -89,13 +96,13 @@ impl Failing {
         failure.map(|failure| failure.until = now).is_some()
     }
 
-    fn remembered(&self, target: &TargetPath, asked: u64) -> Option<Remembered> {
+    fn remembered(&self, target: &TargetPath, asked: Demands) -> Option<Remembered> {
         let failures = self.failures();
         let failure = failures.get(target)?;
         (failure.asked == asked && failure.until > Instant::now()).then(|| failure.error.clone())
     }
 
-    fn note(&self, target: &TargetPath, asked: u64, error: Remembered) {
+    fn note(&self, target: &TargetPath, asked: Demands, error: Remembered) {
         let mut failures = self.failures();
         let now = Instant::now();
         let before = failures.get(target);
@@ -146,7 +153,7 @@ mod tests {
     /// Whether the volume was tried, and what the caller is told.
     async fn refresh(failing: &Failing, target: &TargetPath, demands: &str, fails: bool) -> (bool, String) {
         let mut tried = false;
-        let result = failing.refresh(target, demands, async {
+        let result = failing.refresh(target, failing.demands(demands), async {
             tried = true;
             if fails { Err(Error::Gone) } else { Ok(()) }
         });

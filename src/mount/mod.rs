@@ -262,8 +262,10 @@ impl<P: Provider> Mounter<P> {
         let files = Box::pin(self.files(asked, demand, record));
         // What is not there must not be waited for. Where the driver writes, only it knows whether the files are.
         let has_files = if volume.is_some() { is_written } else { is_refresh };
+        let demands = self.failing.demands(request.demands());
+        drop(request); // of which a node's start has a hundred, while AWS is awaited
         let Content { files, absent } = match has_files {
-            true => self.failing.refresh(target, request.demands(), time.bound(record, files)).await?,
+            true => self.failing.refresh(target, demands, time.bound(record, files)).await?,
             false => files.await?,
         };
 
