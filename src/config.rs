@@ -53,7 +53,7 @@ pub struct Settings {
         default_value = "30s")]
     pub failed_refresh_pause: Duration,
 
-    /// Most calls under way to one AWS endpoint, which is also how many connections it has; half as many for STS
+    /// Most calls under way to one AWS endpoint, which is also how many connections it has; a quarter for STS
     #[arg(long, env = "SECRETMOUNT_ENDPOINT_CALLS", value_name = "COUNT", value_parser = parse_count, default_value = "128")]
     pub endpoint_calls: usize,
 

@@ -117,7 +117,7 @@ async fn serve(settings: Settings, given: &str, log: Arc<Log>, confined: Confine
     };
     let cluster: Arc<dyn KubernetesApi> = Arc::new(client.clone());
     // A pod has one session and many secrets.
-    let (agent_limit, calls) = (settings.official.agent_limit(), settings.endpoint_calls.div_ceil(2));
+    let (agent_limit, calls) = (settings.official.agent_limit(), settings.endpoint_calls.div_ceil(4));
     let exchange =
         Exchange::new(cluster.clone(), policy.clone(), aws.clone(), agent, agent_limit, calls, Arc::new(SystemClock));
     let audiences = settings.irsa_audience.clone();
