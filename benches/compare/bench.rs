@@ -25,6 +25,7 @@ impl Bench {
         let peer = peer.map(Contender::peer);
         let mut versions = Vec::new();
         for contender in [Some(&ours), peer.as_ref()].into_iter().flatten() {
+            contender.leave_page_cache()?;
             let version = Running::start(contender, &world).await?.version().await?;
             versions.push(format!("`{}` is {version}", contender.name));
         }

@@ -1,6 +1,10 @@
 //! Who is measured: a binary and how it is started.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use rustix::fs::{Advice, fadvise};
 
 #[derive(Clone, Debug)]
 pub struct Contender {
@@ -18,6 +22,14 @@ impl Contender {
 
     pub fn peer(binary: &Path) -> Self {
         Self { name: "peer".into(), binary: binary.into(), arguments: Vec::new(), is_ours: false }
+    }
+
+    /// Has the kernel read the binary from disk again when it is started. How much of it a process maps depends on how it came
+    /// into the page cache: what has just been built is there in larger pieces than what a node reads.
+    pub fn leave_page_cache(&self) -> anyhow::Result<()> {
+        let binary = File::open(&self.binary).with_context(|| self.binary.display().to_string())?;
+        binary.sync_all()?; // what is not written stays
+        Ok(fadvise(&binary, 0, None, Advice::DontNeed)?)
     }
 
     /// With more arguments, which become part of the name.
