@@ -76,7 +76,7 @@ async fn serve(settings: Settings, given: &str, log: Arc<Log>, confined: Confine
         settings = given, "starting"
     );
     if !are_calls_forbidden() {
-        warn!("this kernel has no seccomp, so it lets this process make calls that it never makes");
+        warn!("there is no seccomp here, so nothing keeps this process from calls that it never makes");
     }
     for warning in settings.official.warnings() {
         warn!(warning, "a flag is ignored");

@@ -1,6 +1,7 @@
 //! System calls that fail from now on.
 
-use rustix::thread::{SecureComputingMode, secure_computing_mode};
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
 /// System calls that this program never makes: to start another, to look into one, to change what is mounted, to leave its
@@ -47,18 +48,26 @@ const FORBIDDEN: [libc::c_long; 39] = [
     libc::SYS_quotactl,
 ];
 
-/// For this thread and all that it starts. A kernel without seccomp can refuse nothing, and that is no reason to do nothing: no
-/// node of a cluster has one, but emulators of another architecture do, with which people check their classes.
+/// Whether [`forbid`] has had its way. Another filter may be there in any case, that of the container runtime.
+static ARE_FORBIDDEN: AtomicBool = AtomicBool::new(false);
+
+/// For this thread and all that it starts. Where there is no seccomp, nothing can be refused, and that is no reason to do
+/// nothing: emulators of another architecture have none, with which people check their classes, and a container runtime may
+/// deny that there is any.
 pub fn forbid() -> std::io::Result<()> {
     match seccompiler::apply_filter(&filter()?) {
         Err(seccompiler::Error::Seccomp(error)) if error.raw_os_error() == Some(libc::ENOSYS) => Ok(()),
-        result => result.map_err(std::io::Error::other),
+        Err(error) => Err(std::io::Error::other(error)),
+        Ok(()) => {
+            ARE_FORBIDDEN.store(true, Ordering::Relaxed);
+            Ok(())
+        }
     }
 }
 
-/// Whether the kernel refuses calls to this thread.
+/// Whether this process has seen to it that they fail.
 pub fn are_forbidden() -> bool {
-    secure_computing_mode().is_ok_and(|mode| mode == SecureComputingMode::Filter)
+    ARE_FORBIDDEN.load(Ordering::Relaxed)
 }
 
 fn filter() -> std::io::Result<BpfProgram> {
