@@ -153,7 +153,7 @@ impl Socket {
     }
 }
 
-/// Why a socket cannot be put back, which is tried every few seconds: it is said once for each cause.
+/// Why a socket cannot be put back, which is tried every few seconds: it is said where it is not what was said last.
 #[derive(Debug, Default)]
 pub struct Complaint(Option<String>);
 
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn that_a_socket_cannot_be_put_back_is_said_once_for_each_cause() {
+    fn that_a_socket_cannot_be_put_back_is_said_again_for_another_cause_alone() {
         let mut complaint = Complaint::default();
         let missing = SocketError::NoDirectory { directory: "/missing".into(), setting: SETTING };
         let occupied = SocketError::Occupied { path: "/missing".into(), what: "a directory" };
