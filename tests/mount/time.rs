@@ -1,12 +1,13 @@
 //! Deadlines, callers that go away, and what is open meanwhile.
 
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
 use devcloud::{Fault, FaultKind};
 use tonic::Code;
 
-use crate::support::{World, assert_refused, class_of, needs_mounts};
+use crate::support::{World, assert_refused, class_of, cloud, needs_mounts};
 
 #[tokio::test]
 async fn p6_a_mount_ends_with_a_final_code_before_its_caller_gives_up() {
@@ -34,6 +35,26 @@ async fn a_refresh_that_aws_does_not_answer_is_given_up_after_three_tries_and_sa
     let refused = world.ask(&class_of(&["shop/key"])).await;
     assert_refused(refused, Code::Internal, "AwsTimeout", &["AWS did not answer in time", "shop/key"]);
     assert_eq!(world.cloud.count("GetSecretValue") - before, 3);
+}
+
+#[tokio::test]
+async fn where_packets_to_aws_are_dropped_the_error_says_what_may_drop_them() {
+    // With a queue of one, which is taken, the kernel answers nobody else, as a firewall that drops.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    rustix::net::listen(&listener, 0).expect("it listens already");
+    let address = listener.local_addr().expect("an address");
+    let _queued = TcpStream::connect(address).expect("the first is queued");
+    let endpoint = format!("http://{address}");
+    let environment = [("AWS_ENDPOINT_URL_SECRETS_MANAGER", endpoint.as_str())];
+    let arguments = ["--driver-writes-secrets=true", "--mount-deadline=12s"];
+    let world = World::on(cloud().await, &arguments, &environment).await;
+    let refused = world.ask(&class_of(&["shop/key"])).await;
+    assert_refused(
+        refused,
+        Code::Internal,
+        "AwsTimeout",
+        &["no connection to AWS in time; check the node's DNS, route"],
+    );
 }
 
 #[tokio::test]
