@@ -41,11 +41,13 @@ impl<K: Clone + Eq + Hash> Turns<K> {
         Self(Arc::default())
     }
 
-    /// Waits for a turn at an endpoint that at most `most` may use at the same time.
+    /// Waits for a turn at an endpoint that at most `most` may use at the same time. Of several who say different numbers, the
+    /// last one counts: an endpoint may come to bear less.
     pub async fn take(&self, endpoint: K, most: usize, namespace: &Arc<str>) -> Turn<K> {
         let (sender, receiver) = oneshot::channel();
         self.change(&endpoint, |lines| {
-            let line = lines.entry(endpoint.clone()).or_insert_with(|| Line::new(most));
+            let line = lines.entry(endpoint.clone()).or_insert_with(Line::new);
+            line.most = most.max(1);
             line.join(namespace.clone(), sender);
         });
         match receiver.await {
@@ -93,8 +95,8 @@ impl<K: Clone + Eq + Hash> Drop for Turn<K> {
 }
 
 impl<K: Clone + Eq + Hash> Line<K> {
-    fn new(most: usize) -> Self {
-        Self { most: most.max(1), taken: 0, of_namespaces: HashMap::new(), waiting: VecDeque::new() }
+    fn new() -> Self {
+        Self { most: 1, taken: 0, of_namespaces: HashMap::new(), waiting: VecDeque::new() }
     }
 
     fn join(&mut self, namespace: Arc<str>, sender: oneshot::Sender<Turn<K>>) {
@@ -117,7 +119,7 @@ impl<K: Clone + Eq + Hash> Line<K> {
     /// Takes a turn for who is to be served now, if anybody is.
     fn next(&mut self) -> Option<(Arc<str>, oneshot::Sender<Turn<K>>)> {
         let of = |namespace: &Arc<str>| self.of_namespaces.get(namespace).copied().unwrap_or_default();
-        let room = FOR_EACH_FREE * (self.most - self.taken);
+        let room = FOR_EACH_FREE * self.most.saturating_sub(self.taken);
         let place = self.waiting.iter().position(|(namespace, _)| of(namespace) < room)?;
         let (namespace, mut senders) = self.waiting.remove(place)?;
         let sender = senders.pop_front()?;
@@ -162,6 +164,7 @@ mod tests {
 
         /// Who gets a turn now, in the order of their coming.
         async fn look(&mut self) -> Vec<&'static str> {
+            tokio::task::yield_now().await; // after some hundred looks of a task Tokio shows it nothing any more
             let mut now = vec![];
             let mut still = vec![];
             for (namespace, mut each) in std::mem::take(&mut self.waiting) {
@@ -203,6 +206,26 @@ mod tests {
         // The greedy get no more until they are as the others.
         world.served.remove(0);
         assert!(!world.look().await.contains(&"greedy"));
+    }
+
+    #[tokio::test]
+    async fn an_endpoint_that_comes_to_bear_less_is_given_back_before_others_get_it() {
+        let mut world = World::new(128);
+        (0..1_000).for_each(|_| world.come("shop"));
+        world.look().await;
+        assert_eq!(world.of("shop"), 103);
+        world.most = 10;
+        world.come("bank");
+        while world.served.len() > 10 {
+            assert!(world.look().await.is_empty(), "{} are still there", world.served.len());
+            world.served.pop();
+        }
+        world.served.pop();
+        assert_eq!(world.look().await, ["bank"]);
+        world.most = 128;
+        world.come("blog");
+        world.look().await;
+        assert!(world.look().await.len() > 50, "it bears more again");
     }
 
     #[tokio::test]

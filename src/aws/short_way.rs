@@ -2,7 +2,7 @@
 //!
 //! The SDK's own way of making a request was half of the CPU of a node's start. This one uses the SDK's serializers, parsers, signer
 //! and connector, and leaves out what stands in between. So it is only ever the first try: what is neither an answer nor an error
-//! that no other try would change, the SDK is asked to do again, and for a moment all that comes after it, with its retries and
+//! that no other try would change, the SDK is asked to do again, and for a moment all else in that Region, with its retries and
 //! their quota, its correction of the clock, and whatever else it knows.
 
 use std::collections::HashMap;
@@ -36,7 +36,7 @@ use crate::clock::Instant;
 use crate::plan::aws::Region;
 use crate::random;
 
-/// How long the SDK makes all requests after one has gone wrong here.
+/// How long the SDK makes all requests to a Region after one has gone wrong here.
 const CLOSED_FOR: Duration = Duration::from_secs(1);
 
 /// Errors that say of the request itself that AWS will not do it. Whatever is not among them may be one that passes.
@@ -70,7 +70,8 @@ pub struct ShortWay {
     configuration: Configuration,
     example: Example,
     letterheads: Mutex<HashMap<Region, Arc<Letterhead>>>,
-    closed_until: Mutex<Option<Instant>>,
+    /// When a request to a Region has gone wrong last.
+    failed: Mutex<HashMap<Region, Instant>>,
 }
 
 /// Makes a signed request of the service with a client of the SDK, whatever the answer is.
@@ -126,7 +127,7 @@ where
 
 impl ShortWay {
     pub fn new(configuration: Configuration, example: Example) -> Self {
-        Self { configuration, example, letterheads: Mutex::default(), closed_until: Mutex::default() }
+        Self { configuration, example, letterheads: Mutex::default(), failed: Mutex::default() }
     }
 
     /// Whom an example is signed by.
@@ -147,7 +148,7 @@ impl ShortWay {
         O: Debug + Send + Sync + 'static,
         E: Error + ProvideErrorMetadata + Send + Sync + 'static,
     {
-        if self.is_closed() {
+        if self.has_failed(region, CLOSED_FOR) {
             return Short::Open(Tries::All);
         }
         let Some(letterhead) = self.letterhead(region).await else { return Short::Open(Tries::All) };
@@ -157,13 +158,15 @@ impl ShortWay {
         if let Some(last_word) = answer.ok().flatten().and_then(|answer| operation.last_word(answer)) {
             return Short::Answer(last_word);
         }
-        *self.closed_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + CLOSED_FOR);
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).insert(region.clone(), Instant::now());
         tokio::time::sleep(random::jittered(FIRST_BACKOFF)).await;
         Short::Open(Tries::AfterOne)
     }
 
-    fn is_closed(&self) -> bool {
-        self.closed_until.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|until| Instant::now() < until)
+    /// Whether a request to a Region has gone wrong here of late.
+    pub fn has_failed(&self, region: &Region, within: Duration) -> bool {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.get(region).is_some_and(|failed| failed.elapsed() < within)
     }
 
     /// Sends a request, and reads the whole answer.

@@ -121,7 +121,7 @@ impl SecretBackend for AwsBackend {
         let lists = |endpoint| (Endpoint::Lists(Box::new(endpoint)), Some(lists::CALLS_AT_ONCE));
         Some(match item {
             Item::Secret(_) if call.len() > 1 => (Endpoint::Batches(region.clone()), Some(batch::CALLS_AT_ONCE)),
-            Item::Secret(_) => (secrets_manager(), None),
+            Item::Secret(_) => (secrets_manager(), self.secrets_manager.fewer_at_once(region)),
             Item::Parameter(_) => (parameter_store(), Some(parameter_store::CALLS_AT_ONCE)),
             Item::List(List::Secrets(_) | List::Versions { .. }) => lists(secrets_manager()),
             Item::List(List::Parameters(_)) => lists(parameter_store()),

@@ -1,6 +1,7 @@
 //! AWS Secrets Manager.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
@@ -42,6 +43,9 @@ const REMEDY_OF_VERSIONS: &str =
     "grant secretsmanager:ListSecretVersionIds on it, or correct objectName or `region`, or write `previous: 1`";
 /// Most entries of a page.
 const A_PAGE: i32 = 100;
+/// Most calls under way to a Region that has failed of late, and for how long that counts.
+const CALLS_WHILE_FAILING: usize = 32;
+const FAILING_FOR: Duration = Duration::from_secs(10);
 
 /// Reads from Secrets Manager, in any Region, for any session.
 pub struct SecretsManager {
@@ -80,6 +84,12 @@ impl SecretsManager {
         let request_id = request_id(&answer);
         let GetSecretValueOutput { arn, version_id, secret_string, secret_binary, .. } = answer;
         value_of(arn, version_id, secret_string, secret_binary, secret, address, &request_id)
+    }
+
+    /// Most calls that may be under way to a Region, where it has failed of late: each then costs more, in its retries, and
+    /// whatever is throttled or breaks down is not helped by more of them.
+    pub fn fewer_at_once(&self, region: &Region) -> Option<usize> {
+        self.short_way.has_failed(region, FAILING_FOR).then_some(CALLS_WHILE_FAILING)
     }
 
     /// Reads the current values of several secrets with one call, which needs `secretsmanager:BatchGetSecretValue` too. `None`
