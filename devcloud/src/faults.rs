@@ -103,6 +103,14 @@ impl Fault {
         Self::on(api, FaultKind::Error { status, code: code.into(), message: message.into() })
     }
 
+    /// What Kubernetes answers whom a right is missing, such as `create events`.
+    pub fn forbidden(right: &str) -> Self {
+        let (verb, resource) = right.split_once(' ').unwrap_or((right, ""));
+        let user = "system:serviceaccount:kube-system:secretmount";
+        let message = format!("{resource} is forbidden: User \"{user}\" cannot {verb} resource \"{resource}\"");
+        Self::error(right, 403, "Forbidden", &message)
+    }
+
     /// Only calls of this service.
     #[must_use]
     pub fn service(mut self, service: &str) -> Self {

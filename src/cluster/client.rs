@@ -16,6 +16,7 @@ use kube::{Api, Client, Config};
 use serde::Deserialize;
 
 use super::{ClusterError, KubernetesApi, ServiceAccount, TokenOwner, connection};
+use crate::clock::Instant;
 use crate::sensitive::ServiceAccountToken;
 use crate::telemetry::{Taken, metrics};
 
@@ -38,6 +39,8 @@ pub struct KubernetesClient {
     pub(super) client: Client,
     /// Where our own token is.
     token_file: Option<String>,
+    /// When nobody waits for answers any more, if that is known.
+    pub(super) until: Option<Instant>,
 }
 
 impl KubernetesClient {
@@ -82,14 +85,15 @@ impl KubernetesClient {
         Self::taking(config, MAX_BYTES)
     }
 
-    /// The same for long lists.
-    pub fn for_lists(config: &Config) -> anyhow::Result<Self> {
-        Self::taking(config, MAX_LIST_BYTES).context(CANNOT_BE_BUILT)
+    /// The same for long lists, all of which together take no longer than `longest`: what is asked later has no answer.
+    pub fn for_lists(config: &Config, longest: Duration) -> anyhow::Result<Self> {
+        let client = Self::taking(config, MAX_LIST_BYTES).context(CANNOT_BE_BUILT)?;
+        Ok(Self { until: Some(Instant::now() + longest), ..client })
     }
 
     fn taking(config: &Config, max_bytes: usize) -> anyhow::Result<Self> {
         let token_file = config.auth_info.token_file.clone();
-        Ok(Self { client: connection::client(config, max_bytes)?, token_file })
+        Ok(Self { client: connection::client(config, max_bytes)?, token_file, until: None })
     }
 
     pub(super) async fn ask<T>(
@@ -111,20 +115,7 @@ impl KubernetesClient {
         metrics().kubernetes_request(verb, resource, taken(&answer));
         match answer {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(kube::Error::Api(status))) if status.code == 401 => {
-                let problem = "it does not accept this provider's own credentials".into();
-                Err(ClusterError::Unavailable { what, problem })
-            }
-            Ok(Err(kube::Error::Api(status))) if status.code == 403 && !is_of_admission(&status.message) => {
-                Err(ClusterError::Forbidden { what })
-            }
-            Ok(Err(kube::Error::Api(status))) if status.code == 404 => Err(ClusterError::NotFound { what }),
-            Ok(Err(kube::Error::Api(status))) if matches!(status.code, 400 | 403 | 405..=407 | 409..=428) => {
-                Err(ClusterError::Refused { what, status: status.code })
-            }
-            Ok(Err(kube::Error::Api(status))) => {
-                Err(ClusterError::Unavailable { what, problem: format!("HTTP {}", status.code) })
-            }
+            Ok(Err(kube::Error::Api(status))) => Err(refusal(verb, what, status.code, &status.reason, &status.message)),
             Ok(Err(error)) => Err(ClusterError::Unavailable { what, problem: kind_of(&error).into() }),
             Err(_) => Err(ClusterError::Unavailable { what, problem: format!("no answer in {time_out:?}") }),
         }
@@ -243,12 +234,28 @@ impl KubernetesApi for KubernetesClient {
     }
 }
 
-/// Whether a 403 is of those who look at what is created, and not for want of a right: of a namespace that ends, a quota, a
-/// policy or a webhook. Kubernetes has the same reason for both, and its words have stayed.
-fn is_of_admission(message: &str) -> bool {
-    ["is being terminated", "exceeded quota", "denied request", "denied the request"]
-        .iter()
-        .any(|words| message.contains(words))
+/// An answer that is no success.
+/// <https://kubernetes.io/docs/reference/using-api/api-concepts/#api-verbs>
+fn refusal(verb: &str, what: String, status: u16, reason: &str, message: &str) -> ClusterError {
+    match status {
+        401 => {
+            let problem = "it does not accept this provider's own credentials".into();
+            ClusterError::Unavailable { what, problem }
+        }
+        403 if is_for_want_of_a_right(verb, message) => ClusterError::Forbidden { what },
+        404 => ClusterError::NotFound { what },
+        // Of a quota that somebody else changes at the same time, the reason is Conflict.
+        409 if reason == "AlreadyExists" => ClusterError::Exists { what },
+        400 | 403 | 405 | 406 | 410..=428 => ClusterError::Refused { what, status },
+        status => ClusterError::Failing { what, status },
+    }
+}
+
+/// Whether a 403 is that of the authorizer, whose words are `User "…" cannot create resource "events" …`. What is written also
+/// passes quotas, policies and webhooks, and namespaces that end: these refuse with the same status and reason, in any words.
+/// Nothing but rights stands in the way of reading.
+fn is_for_want_of_a_right(verb: &str, message: &str) -> bool {
+    matches!(verb, "get" | "list") || (message.contains("User \"") && message.contains("\" cannot "))
 }
 
 /// How an answer is counted.
@@ -268,5 +275,44 @@ fn kind_of(error: &kube::Error) -> &'static str {
         kube::Error::Auth(_) => "this provider's own credentials could not be read",
         kube::Error::Service(error) if error.is::<http_body_util::LengthLimitError>() => "an answer that is too long",
         _ => "no connection",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_right_is_told_from_what_admission_refuses() {
+        let refused = |verb, message| refusal(verb, "it".into(), 403, "Forbidden", message);
+        let of_authorizer = "events.events.k8s.io is forbidden: User \"system:serviceaccount:kube-system:secretmount\" \
+                             cannot create resource \"events\" in API group \"events.k8s.io\" in the namespace \"shop\"";
+        for (verb, message) in [("create", of_authorizer), ("get", ""), ("list", "by a proxy")] {
+            assert!(matches!(refused(verb, message), ClusterError::Forbidden { .. }), "{verb}: {message}");
+        }
+        for message in [
+            "events \"a\" is forbidden: exceeded quota: few, requested: count/events=1, used: count/events=1, limited: 1",
+            "events \"a\" is forbidden: status unknown for quota: few, resources: count/events.events.k8s.io",
+            "events \"a\" is forbidden: failed quota: few: must specify limits.cpu",
+            "insufficient quota to consume: pods",
+            "unable to create new content in namespace shop because it is being terminated",
+            "admission webhook \"no.example.com\" denied the request: the User cannot have it",
+        ] {
+            assert!(matches!(refused("create", message), ClusterError::Refused { status: 403, .. }), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_may_pass_is_told_from_what_stays() {
+        let told = |status, reason| refusal("create", "it".into(), status, reason, "");
+        assert!(matches!(told(409, "AlreadyExists"), ClusterError::Exists { .. }));
+        for (status, reason) in
+            [(407, ""), (408, ""), (409, "Conflict"), (429, "TooManyRequests"), (500, ""), (503, "")]
+        {
+            assert!(matches!(told(status, reason), ClusterError::Failing { .. }), "{status}");
+        }
+        for status in [400, 405, 406, 413, 422] {
+            assert!(matches!(told(status, ""), ClusterError::Refused { .. }), "{status}");
+        }
     }
 }

@@ -17,7 +17,6 @@ const CONTROLLER: &str = "secretmount.dev/provider";
 /// Most bytes of a pod's name in that of an event, and of the name of whoever reports.
 const MOST_NAME_BYTES: usize = 200;
 const MOST_INSTANCE_BYTES: usize = 128;
-const CONFLICT: u16 = 409;
 
 /// Something that the owner of a pod should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +56,7 @@ impl PodEvents for KubernetesClient {
         let request = request.map_err(kube::Error::HttpError);
         let answer = async { self.client.request_text(request?).await.map(drop) };
         match Self::ask(("create", "events"), what, answer).await {
-            Err(ClusterError::Refused { status: CONFLICT, .. }) => Ok(()),
+            Err(ClusterError::Exists { .. }) => Ok(()),
             answer => answer,
         }
     }

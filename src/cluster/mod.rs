@@ -76,9 +76,16 @@ pub enum ClusterError {
     Forbidden { what: String },
     #[error("Kubernetes has no such object ({what})")]
     NotFound { what: String },
-    /// It would not do so another time either.
+    #[error("Kubernetes has such an object already ({what})")]
+    Exists { what: String },
+    /// Of what was asked, and not for want of a right: by a quota, say, or a proxy. The same again would be refused as well,
+    /// until somebody has changed something.
     #[error("Kubernetes refuses to {what}: HTTP {status}")]
     Refused { what: String, status: u16 },
+    /// It has answered that it cannot now.
+    #[error("the Kubernetes API did not answer: {what}: HTTP {status}")]
+    Failing { what: String, status: u16 },
+    /// It cannot be reached, is silent, or says nothing of use.
     #[error("the Kubernetes API did not answer: {what}: {problem}")]
     Unavailable { what: String, problem: String },
     #[error("{place} cannot be used as the cluster's key set: {problem}")]
@@ -90,7 +97,9 @@ impl Explained for ClusterError {
         match self {
             Self::Forbidden { .. } => Reason::KubernetesForbidden,
             Self::NotFound { .. } => Reason::ServiceAccountNotFound,
-            Self::Refused { .. } | Self::Unavailable { .. } => Reason::KubernetesUnavailable,
+            Self::Exists { .. } | Self::Refused { .. } | Self::Failing { .. } | Self::Unavailable { .. } => {
+                Reason::KubernetesUnavailable
+            }
             Self::NoKeySet { .. } => Reason::KeysUnavailable,
         }
     }

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{ClusterError, KubernetesClient};
+use crate::clock::Instant;
 
 /// A page of a list comes from far away, too, and has some MiB where nodes are large.
 const PAGE_WITHIN: Duration = Duration::from_secs(30);
@@ -65,7 +66,7 @@ impl KubernetesClient {
             if page.metadata.r#continue.is_empty() {
                 return Ok(found);
             }
-            from = format!("&continue={}", page.metadata.r#continue);
+            from = format!("&continue={}", escaped(&page.metadata.r#continue));
         }
         Err(ClusterError::Unavailable { what: what.into(), problem: "the list has no end".into() })
     }
@@ -114,11 +115,42 @@ impl KubernetesClient {
             let text = self.client.request_text(request?).await?;
             serde_json::from_str(&text).map_err(kube::Error::SerdeError)
         };
-        Self::ask_within(PAGE_WITHIN, words(what), what.into(), answer).await
+        let left = self.until.map_or(PAGE_WITHIN, |until| until.saturating_duration_since(Instant::now()));
+        if left.is_zero() {
+            return Err(ClusterError::Unavailable {
+                what: what.into(),
+                problem: "the time for all answers is over".into(),
+            });
+        }
+        Self::ask_within(left.min(PAGE_WITHIN), words(what), what.into(), answer).await
     }
+}
+
+/// As a value in a query: <https://www.rfc-editor.org/rfc/rfc3986#section-2>.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'-' | b'.' | b'_' | b'~' => escaped.push(byte.into()),
+            byte if byte.is_ascii_alphanumeric() => escaped.push(byte.into()),
+            byte => escaped.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    escaped
 }
 
 /// Verb and resource of a right.
 fn words(right: &'static str) -> (&'static str, &'static str) {
     right.split_once(' ').unwrap_or((right, ""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_api_server_goes_on_from_is_one_value_of_the_query() {
+        assert_eq!(escaped("eyJ2IjoibWV0YSJ9-_.~"), "eyJ2IjoibWV0YSJ9-_.~");
+        assert_eq!(escaped("a+b/c==&limit=1 #é"), "a%2Bb%2Fc%3D%3D%26limit%3D1%20%23%C3%A9");
+    }
 }

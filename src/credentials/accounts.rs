@@ -49,7 +49,11 @@ impl ServiceAccounts {
                 Ok(account)
             }
             Err(error) => match (error, freshness, place.value()) {
-                (ClusterError::Unavailable { .. }, Freshness::Refresh { .. }, Some(read)) => Ok(read.account),
+                (
+                    ClusterError::Failing { .. } | ClusterError::Unavailable { .. },
+                    Freshness::Refresh { .. },
+                    Some(read),
+                ) => Ok(read.account),
                 (error, ..) => Err(error),
             },
         }

@@ -26,6 +26,8 @@ const WAITING: usize = 256;
 const TOLD_ONCE: usize = 4_096;
 /// How often one is tried while the API server cannot be reached, as clients of Kubernetes do.
 const TRIES: usize = 12;
+/// How often one that the API server fails to create: that may be a webhook of one namespace, and all others wait.
+const TRIES_ANSWERED: usize = 2;
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// What an event can be of. `docs/events.md` has them all.
@@ -102,36 +104,36 @@ impl Events {
     }
 
     /// The same for what is found out each time and told once.
-    fn put_once(&self, thing: impl Hash + Copy, of: Concerned<'_>, kind: Kind, text: impl FnOnce() -> String) {
-        if self.told.is_first(thing) && !self.put(of, kind, &text()) {
+    fn put_once(&self, thing: impl Hash + Copy, of: Concerned<'_>, kind: Kind, text: impl FnOnce() -> String) -> bool {
+        let is_lost = self.told.is_first(thing) && !self.put(of, kind, &text());
+        if is_lost {
             self.told.forget(thing);
         }
+        !is_lost
     }
 }
 
 impl Listener for Events {
-    fn hear(&self, of: Concerned<'_>, news: News<'_>) {
+    fn hear(&self, of: Concerned<'_>, news: News<'_>) -> bool {
         let Concerned { pod, volume, class, .. } = of;
         match news {
             News::RefreshFailed { reason, error } => {
                 let text = format!("volume {volume:?} keeps its files, because its refresh fails: {reason}: {error}");
-                self.put(of, Kind::SecretRefreshFailed, &text);
+                self.put(of, Kind::SecretRefreshFailed, &text)
             }
             News::RefreshRecovered => {
-                self.put(of, Kind::SecretRefreshRecovered, &format!("volume {volume:?} can be refreshed again"));
+                self.put(of, Kind::SecretRefreshRecovered, &format!("volume {volume:?} can be refreshed again"))
             }
-            News::Rotated(_) if !self.on_rotation => {}
-            News::Rotated(files) => {
-                self.put(of, Kind::SecretRotated, &note::rotated(volume, files));
-            }
+            News::Rotated(_) if !self.on_rotation => true,
+            News::Rotated(files) => self.put(of, Kind::SecretRotated, &note::rotated(volume, files)),
             // One event for all of a volume: a namespace whose volumes lack hundreds each must not drive out what others are told.
             News::ObjectsMissing(missing) => {
                 let text = || note::missing(volume, class, missing);
-                self.put_once((&pod.uid, volume, missing), of, Kind::OptionalSecretMissing, text);
+                self.put_once((&pod.uid, volume, missing), of, Kind::OptionalSecretMissing, text)
             }
             News::ClassWarnings(warnings) => {
                 let text = || format!("SecretProviderClass {class:?}: {}", warnings.join("; "));
-                self.put_once((&pod.namespace, class, warnings), of, Kind::SecretProviderClassWarning, text);
+                self.put_once((&pod.namespace, class, warnings), of, Kind::SecretProviderClassWarning, text)
             }
         }
     }
@@ -163,13 +165,21 @@ async fn send(api: Arc<dyn PodEvents>, mut waiting: Receiver<(Kind, PodEvent)>) 
     }
 }
 
-/// Tries until the API server has said something, or for long enough.
+/// Tries until the API server has said something that stays, or for long enough.
 async fn create(api: &dyn PodEvents, event: &PodEvent) -> Result<(), ClusterError> {
+    let mut answers = 0;
     for _ in 1..TRIES {
         match api.create(event).await {
-            Err(ClusterError::Unavailable { .. }) => tokio::time::sleep(random::jittered(PAUSE)).await,
+            Err(ClusterError::Unavailable { .. }) => {}
+            Err(error @ ClusterError::Failing { .. }) => {
+                answers += 1;
+                if answers == TRIES_ANSWERED {
+                    return Err(error);
+                }
+            }
             answer => return answer,
         }
+        tokio::time::sleep(random::jittered(PAUSE)).await;
     }
     api.create(event).await
 }
@@ -183,6 +193,7 @@ mod tests {
     use tokio::sync::{Notify, Semaphore};
 
     use super::*;
+    use crate::clock::Instant;
     use crate::identity::ClaimedPod;
     use crate::reason::Reason;
 
@@ -190,6 +201,8 @@ mod tests {
     struct FakeApi {
         permits: Semaphore,
         out_of_reach: AtomicUsize,
+        /// Name of a pod whose events it fails to create.
+        fails_at: Mutex<Option<String>>,
         taken: Mutex<Vec<PodEvent>>,
         arrived: Notify,
     }
@@ -204,6 +217,9 @@ mod tests {
                     problem: "no connection".into(),
                 });
             }
+            if self.fails_at.lock().expect("unpoisoned").as_ref() == Some(&event.pod) {
+                return Err(ClusterError::Failing { what: "create events".into(), status: 500 });
+            }
             self.permits.acquire().await.expect("open").forget();
             self.taken.lock().expect("unpoisoned").push(event.clone());
             self.arrived.notify_one();
@@ -213,7 +229,8 @@ mod tests {
 
     fn api(permits: usize) -> Arc<FakeApi> {
         let (permits, taken) = (Semaphore::new(permits), Mutex::default());
-        Arc::new(FakeApi { permits, out_of_reach: AtomicUsize::new(0), taken, arrived: Notify::new() })
+        let (out_of_reach, fails_at) = (AtomicUsize::new(0), Mutex::default());
+        Arc::new(FakeApi { permits, out_of_reach, fails_at, taken, arrived: Notify::new() })
     }
 
     fn concerned(pod: &ClaimedPod) -> Concerned<'_> {
@@ -225,10 +242,14 @@ mod tests {
         ClaimedPod { namespace: "shop".into(), uid: format!("uid of {name}"), name, service_account: "web".into() }
     }
 
+    /// Those that were taken, once there are so many. With a clock that is paused this hour is over at once.
     async fn all_of(api: &FakeApi, count: usize) -> Vec<PodEvent> {
-        while api.taken.lock().expect("unpoisoned").len() < count {
-            api.arrived.notified().await;
-        }
+        let all = async {
+            while api.taken.lock().expect("unpoisoned").len() < count {
+                api.arrived.notified().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60 * 60), all).await.expect("an event is lost");
         std::mem::take(&mut api.taken.lock().expect("unpoisoned"))
     }
 
@@ -267,10 +288,19 @@ mod tests {
         let reasons: Vec<_> = all_of(&api, 2).await.iter().map(|event| event.reason).collect();
         assert_eq!(reasons, ["SecretProviderClassWarning", "SecretRefreshRecovered"]);
         // One after which nobody hopes any more holds up the next for so long, and no longer.
+        let since = Instant::now();
         api.out_of_reach.store(TRIES, Ordering::Relaxed);
         events.hear(concerned(&pod(1)), news);
         events.hear(concerned(&pod(2)), news);
         assert_eq!(all_of(&api, 1).await[0].pod, "web-2");
+        assert!(since.elapsed() <= PAUSE.mul_f64(1.25 * TRIES as f64), "{:?}", since.elapsed());
+        // What the API server fails to create, perhaps for a webhook of its namespace, holds up the others for less.
+        let since = Instant::now();
+        api.fails_at.lock().expect("unpoisoned").replace("web-1".into());
+        events.hear(concerned(&pod(1)), news);
+        events.hear(concerned(&pod(2)), news);
+        assert_eq!(all_of(&api, 1).await[0].pod, "web-2");
+        assert!(since.elapsed() <= PAUSE.mul_f64(1.25 * TRIES_ANSWERED as f64), "{:?}", since.elapsed());
     }
 
     #[tokio::test]

@@ -71,8 +71,10 @@ impl Check {
                 &format!("the API server does not know it ({what})"),
                 "is this a Kubernetes that is still supported?",
             ),
-            ClusterError::Refused { .. } => Self::unknown(about, &error.to_string(), "what does its log say?"),
-            ClusterError::Unavailable { .. } | ClusterError::NoKeySet { .. } => Self {
+            ClusterError::Exists { .. } | ClusterError::Refused { .. } => {
+                Self::unknown(about, &error.to_string(), "what does its log say?")
+            }
+            ClusterError::Failing { .. } | ClusterError::Unavailable { .. } | ClusterError::NoKeySet { .. } => Self {
                 description: format!("could not find out {about}: {error}"),
                 outcome: Outcome::Unreachable,
                 hint: None,

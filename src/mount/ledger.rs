@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::ABSENT;
-use super::outage::{Failed, Outage, Recovered, Told};
+use super::outage::{Cause, Failed, Outage, Recovered, Told};
 use super::sets::Set;
 use crate::clock::Instant;
 use crate::identity::ClaimedPod;
@@ -139,14 +139,26 @@ impl Ledger {
         })?
     }
 
-    /// The same for one that fails: says what of that is news, if it is a refresh.
+    /// The same for one that fails: says whom that is news for, if it is a refresh.
     pub fn failed(&self, target: &TargetPath, asked: u64, is_refresh: bool, failure: &Failure) -> Option<Failed> {
-        let cause = (failure.reason, self.hasher.hash_one(failure.cause()));
+        let cause = self.cause(failure);
         self.answered(target, asked, |row| {
             let outage = Outage::goes_on(row.failure.as_deref(), failure.reason, failure.error.clone(), is_refresh);
             row.failure = Some(Arc::new(outage));
             is_refresh.then(|| row.told.failed(cause))
         })?
+    }
+
+    /// The owner of a volume was told of a failure.
+    pub fn owner_heard(&self, target: &TargetPath, failure: &Failure) {
+        let cause = self.cause(failure);
+        if let Some(row) = self.table().rows.get_mut(target) {
+            row.told.owner_heard(cause);
+        }
+    }
+
+    fn cause(&self, failure: &Failure) -> Cause {
+        (failure.reason, self.hasher.hash_one(failure.cause()))
     }
 
     fn answered<T>(&self, target: &TargetPath, asked: u64, note: impl FnOnce(&mut Row) -> T) -> Option<T> {

@@ -196,20 +196,22 @@ impl<P: Provider> Mounter<P> {
         if !is_refresh {
             return record.fail(failure);
         }
-        let Failed { is_new_cause, is_due } = news.unwrap_or_default();
-        if is_due {
-            self.tell(&record, target, News::RefreshFailed { reason: failure.reason, error: &failure.error });
+        let Failed { is_for_log, is_for_owner } = news.unwrap_or_default();
+        let refresh_failed = News::RefreshFailed { reason: failure.reason, error: &failure.error };
+        if is_for_owner && self.tell(&record, target, refresh_failed) {
+            self.ledger.owner_heard(target, &failure);
         }
-        match is_new_cause || is_due {
+        match is_for_log {
             true => record.fail(failure),
             false => record.fail_again(failure.reason),
         }
     }
 
-    fn tell(&self, record: &MountRecord, target: &TargetPath, news: News<'_>) {
+    /// Whether it is passed on.
+    fn tell(&self, record: &MountRecord, target: &TargetPath, news: News<'_>) -> bool {
         let (volume, node) = (target.volume(), self.identity.node());
         let of = Concerned { pod: record.pod(), volume, class: record.class(), node };
-        self.listener.hear(of, news);
+        self.listener.hear(of, news)
     }
 
     async fn run(

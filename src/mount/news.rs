@@ -5,7 +5,8 @@ use crate::reason::Reason;
 
 /// Whoever passes news on. Is not waited for, so it must not take long.
 pub trait Listener: Send + Sync + 'static {
-    fn hear(&self, of: Concerned<'_>, news: News<'_>);
+    /// Whether it is passed on. There may be no room for it, and then it is worth being told again.
+    fn hear(&self, of: Concerned<'_>, news: News<'_>) -> bool;
 }
 
 /// The volume that news are of.
@@ -36,5 +37,7 @@ pub enum News<'a> {
 
 /// Nobody listens.
 impl Listener for () {
-    fn hear(&self, _: Concerned<'_>, _: News<'_>) {}
+    fn hear(&self, _: Concerned<'_>, _: News<'_>) -> bool {
+        true
+    }
 }

@@ -6,13 +6,11 @@ use std::time::Duration;
 use crate::clock::Instant;
 use crate::reason::Reason;
 
-/// How often the owner of a volume is told that it still fails.
-const REMINDED_EVERY: Duration = Duration::from_secs(60 * 60);
-/// More refreshes than this one after the other fail in one outage, and not in two.
-const ENDS_AFTER: Duration = Duration::from_secs(2 * 60 * 60);
-/// So many causes of an outage are news, and further ones only for another reason: a text that differs each time must not be
-/// told each time.
-const MOST_CAUSES: usize = 8;
+/// How often a cause is mentioned while it goes on.
+const MENTIONED_EVERY: Duration = Duration::from_secs(60 * 60);
+/// So many causes are mentioned within that time, and further ones only for another reason: a text that differs each time, or of
+/// each secret of a class, must not be told each time.
+const MOST_CAUSES: usize = 3;
 
 /// What has failed since a volume was last served.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,25 +36,21 @@ impl Outage {
 #[derive(Debug, Default)]
 pub struct Told {
     /// Of the outage that goes on.
-    causes: Vec<Cause>,
-    last: Option<Instant>,
+    to_log: Mentioned,
+    /// Of all: what fails now and then is no news to its owner each time.
+    to_owner: Mentioned,
     /// Whether the owner knows of the outage.
     owner_knows: bool,
-    /// When the owner was last told of any, and the causes of which it was told since.
-    reminded: Option<Instant>,
-    causes_of_reminder: Vec<Cause>,
 }
 
 /// Why a refresh fails: its reason, and a number that tells its text from others.
 pub type Cause = (Reason, u64);
 
-/// What of a failure is news.
+/// Who is to hear of a failure: its cause was not mentioned there for long.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Failed {
-    /// For the log: the outage has not shown this cause before.
-    pub is_new_cause: bool,
-    /// For the owner, and again for the log: this was not mentioned for long. What fails now and then is no news each time.
-    pub is_due: bool,
+    pub is_for_log: bool,
+    pub is_for_owner: bool,
 }
 
 /// The end of an outage.
@@ -68,66 +62,89 @@ pub struct Recovered {
 }
 
 impl Told {
-    /// A refresh has failed.
+    /// A refresh has failed. The log hears of it, and the owner perhaps not: see [`Told::owner_heard`].
     pub fn failed(&mut self, cause: Cause) -> Failed {
-        let now = Instant::now();
-        let goes_on = self.last.replace(now).is_some_and(|last| now - last < ENDS_AFTER);
-        if !goes_on {
-            self.causes.clear();
+        let is_for_log = self.to_log.is_due(cause);
+        if is_for_log {
+            self.to_log.note(cause);
         }
-        if self.reminded.is_none_or(|reminded| now - reminded >= REMINDED_EVERY) {
-            self.reminded = Some(now);
-            self.causes_of_reminder.clear();
-        }
-        let is_due = is_new(&mut self.causes_of_reminder, cause);
-        self.owner_knows |= is_due;
-        Failed { is_new_cause: is_new(&mut self.causes, cause), is_due }
+        Failed { is_for_log, is_for_owner: self.to_owner.is_due(cause) }
+    }
+
+    /// The owner was told of a cause.
+    pub fn owner_heard(&mut self, cause: Cause) {
+        self.to_owner.note(cause);
+        self.owner_knows = true;
     }
 
     /// The volume is served again, after failures `since` then. `None` where nobody has heard of any.
     pub fn ended(&mut self, since: Instant) -> Option<Recovered> {
         let was_told = std::mem::take(&mut self.owner_knows);
-        self.last = None;
-        let was_logged = !std::mem::take(&mut self.causes).is_empty();
+        let was_logged = !std::mem::take(&mut self.to_log).0.is_empty();
         was_logged.then(|| Recovered { after: since.elapsed(), was_told })
     }
 }
 
-/// Notes a cause, where there is room for another.
-fn is_new(causes: &mut Vec<Cause>, cause: Cause) -> bool {
-    let is_of_known_reason = || causes.iter().any(|(reason, _)| *reason == cause.0);
-    let is_new = !causes.contains(&cause) && (causes.len() < MOST_CAUSES || !is_of_known_reason());
-    if is_new {
-        causes.push(cause);
+/// Causes that somebody has heard of, and when.
+#[derive(Debug, Default)]
+struct Mentioned(Vec<(Cause, Instant)>);
+
+impl Mentioned {
+    fn is_due(&self, cause: Cause) -> bool {
+        let of_late = || self.0.iter().filter(|(_, at)| is_of_late(*at)).map(|(cause, _)| *cause);
+        let is_of_known_reason = || of_late().any(|(reason, _)| reason == cause.0);
+        !of_late().any(|known| known == cause) && (of_late().count() < MOST_CAUSES || !is_of_known_reason())
     }
-    is_new
+
+    fn note(&mut self, cause: Cause) {
+        self.0.retain(|(known, at)| *known != cause && is_of_late(*at));
+        self.0.push((cause, Instant::now()));
+    }
+}
+
+fn is_of_late(at: Instant) -> bool {
+    at.elapsed() < MENTIONED_EVERY
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const NEWS: Failed = Failed { is_new_cause: true, is_due: true };
-    const NO_NEWS: Failed = Failed { is_new_cause: false, is_due: false };
+    const NEWS: Failed = Failed { is_for_log: true, is_for_owner: true };
+    const NO_NEWS: Failed = Failed { is_for_log: false, is_for_owner: false };
     const ROUND: Duration = Duration::from_secs(60);
 
     fn cause(number: u64) -> Cause {
         (Reason::AwsUnavailable, number)
     }
 
+    /// An owner who hears everything that is for him.
+    fn fail(told: &mut Told, cause: Cause) -> Failed {
+        let failed = told.failed(cause);
+        if failed.is_for_owner {
+            told.owner_heard(cause);
+        }
+        failed
+    }
+
     #[tokio::test(start_paused = true)]
     async fn an_outage_is_told_once_with_each_of_its_causes_and_again_every_hour() {
         let (mut told, since) = (Told::default(), Instant::now());
         assert_eq!(told.ended(since), None);
-        assert_eq!(told.failed(cause(0)), NEWS);
-        let (mut causes, mut reminders) = (0, 0);
-        for round in 1..=300 {
+        let mut news = Vec::new();
+        for minute in 0..300 {
+            // The second cause comes half an hour later, and is not mentioned sooner for that.
+            let cause = cause(u64::from(minute >= 30 && minute % 2 == 0));
+            let failed = fail(&mut told, cause);
+            assert_eq!(failed.is_for_log, failed.is_for_owner);
+            if failed == NEWS {
+                news.push((minute, cause.1));
+            }
             tokio::time::advance(ROUND).await;
-            let failed = told.failed(cause(round % 2));
-            causes += usize::from(failed.is_new_cause);
-            reminders += usize::from(failed.is_due);
         }
-        assert_eq!((causes, reminders), (1, 1 + 4 * 2 + 1), "the other cause, and each hour both, but for the last");
+        let of =
+            |number| news.iter().filter(|(_, cause)| *cause == number).map(|(minute, _)| *minute).collect::<Vec<_>>();
+        assert_eq!((of(0), of(1)), (vec![0, 61, 121, 181, 241], vec![30, 90, 150, 210, 270]));
         assert_eq!(told.ended(since), Some(Recovered { after: 300 * ROUND, was_told: true }));
         assert_eq!(told.ended(since), None);
     }
@@ -135,23 +152,31 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn of_what_fails_now_and_then_the_log_has_each_time_and_the_owner_hears_once_an_hour() {
         let (mut told, since) = (Told::default(), Instant::now());
-        assert_eq!(told.failed(cause(0)), NEWS);
+        assert_eq!(fail(&mut told, cause(0)), NEWS);
         told.ended(since);
         tokio::time::advance(ROUND).await;
-        let failed = Failed { is_new_cause: true, is_due: false };
-        assert_eq!((told.failed(cause(0)), told.failed(cause(0))), (failed, NO_NEWS));
+        let failed = Failed { is_for_log: true, is_for_owner: false };
+        assert_eq!((fail(&mut told, cause(0)), fail(&mut told, cause(0))), (failed, NO_NEWS));
         assert_eq!(told.ended(since), Some(Recovered { after: ROUND, was_told: false }));
-        assert_eq!(told.failed(cause(0)), failed);
-        assert_eq!(told.failed(cause(1)), NEWS, "for another cause");
-        tokio::time::advance(ENDS_AFTER).await;
-        assert_eq!(told.failed(cause(0)), NEWS, "nobody has asked for long");
+        assert_eq!(fail(&mut told, cause(0)), failed);
+        assert_eq!(fail(&mut told, cause(1)), NEWS, "for another cause");
+        tokio::time::advance(MENTIONED_EVERY).await;
+        assert_eq!(fail(&mut told, cause(0)), NEWS, "nobody has asked for long");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_owner_who_has_not_heard_is_told_with_the_next_failure() {
+        let mut told = Told::default();
+        assert_eq!(told.failed(cause(0)), NEWS);
+        assert_eq!(told.failed(cause(0)), Failed { is_for_log: false, is_for_owner: true });
+        assert_eq!(told.ended(Instant::now()).map(|recovered| recovered.was_told), Some(false));
     }
 
     #[test]
     fn texts_that_differ_each_time_are_not_told_each_time() {
         let mut told = Told::default();
-        let news = (0..1_000).filter(|number| told.failed(cause(*number)) == NEWS).count();
-        assert_eq!((news, told.failed(cause(1_000))), (MOST_CAUSES, NO_NEWS));
-        assert_eq!(told.failed((Reason::SecretNotFound, 1_000)), NEWS);
+        let news = (0..1_000).filter(|number| fail(&mut told, cause(*number)) == NEWS).count();
+        assert_eq!((news, fail(&mut told, cause(1_000))), (MOST_CAUSES, NO_NEWS));
+        assert_eq!(fail(&mut told, (Reason::SecretNotFound, 1_000)), NEWS);
     }
 }

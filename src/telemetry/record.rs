@@ -96,9 +96,10 @@ pub struct Failure {
 
 impl Failure {
     /// What tells this cause from others with the same reason. Nothing does where the cloud or the node fails: it is chance
-    /// which secret meets that first.
+    /// which secret meets that first, and what memory is left differs each time.
     pub fn cause(&self) -> &str {
-        if self.reason.code() == Code::Internal { "" } else { &self.error }
+        let is_of_chance = self.reason.code() == Code::Internal || self.reason == Reason::MemoryLimit;
+        if is_of_chance { "" } else { &self.error }
     }
 }
 

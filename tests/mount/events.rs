@@ -1,10 +1,12 @@
 //! What owners of pods and operators are told after the first mount: Events, log lines and the audit.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use devcloud::node::Class;
 use devcloud::{Fault, FaultKind, Role};
 use serde_json::Value;
+use tokio::time::timeout;
 
 use crate::admin::{free_ports, scraped, value, world};
 use crate::support::{READY, REGION, ROLE, World, class, class_of, cloud, needs_mounts, start};
@@ -14,13 +16,21 @@ const WRITES: &str = "--driver-writes-secrets=true";
 
 /// The events so far, once there are so many.
 async fn events(world: &World, count: usize) -> Vec<Value> {
-    loop {
-        let events = world.cloud.events();
-        if events.len() >= count {
-            return events;
+    let all = async {
+        loop {
+            let events = world.cloud.events();
+            if events.len() >= count {
+                return events;
+            }
+            tokio::task::yield_now().await;
         }
-        tokio::task::yield_now().await;
-    }
+    };
+    in_time(all, "events").await
+}
+
+/// What is waited for and has not come after a minute never comes.
+async fn in_time<T>(wanted: impl Future<Output = T>, what: &str) -> T {
+    timeout(Duration::from_secs(60), wanted).await.unwrap_or_else(|_| panic!("no {what}"))
 }
 
 fn text<'a>(value: &'a Value, field: &str) -> &'a str {
@@ -33,12 +43,15 @@ fn reasons(events: &[Value]) -> Vec<&str> {
 
 /// The numbers, once one of them is as expected.
 async fn counted(port: u16, series: &str, expected: &str) -> String {
-    loop {
-        let text = scraped(port).await;
-        if value(&text, series) == Some(expected) {
-            return text;
+    let wanted = async {
+        loop {
+            let text = scraped(port).await;
+            if value(&text, series) == Some(expected) {
+                return text;
+            }
         }
-    }
+    };
+    in_time(wanted, series).await
 }
 
 /// The lines of a log that have a message.
@@ -210,7 +223,7 @@ async fn what_is_missing_and_what_is_wrong_with_a_class_is_told_once() {
 #[tokio::test]
 async fn f83_an_api_server_that_takes_no_events_disturbs_no_mount() {
     for (fault, result) in [
-        (Fault::error("create events", 403, "Forbidden", "no"), "forbidden"),
+        (Fault::forbidden("create events"), "forbidden"),
         (Fault::error("create events", 422, "Invalid", "no"), "failed"),
         (Fault::error("create events", 403, "Forbidden", "exceeded quota: no"), "failed"),
         // What was sent before, with an answer that was lost, is there.
@@ -227,9 +240,7 @@ async fn f83_an_api_server_that_takes_no_events_disturbs_no_mount() {
             assert_eq!(answer.files[0].contents, number.to_string().as_bytes());
         }
         let series = format!("secretmount_events_total{{reason=\"SecretRotated\",result=\"{result}\"}}");
-        while value(&scraped(metrics).await, &series) != Some("3") {
-            tokio::task::yield_now().await;
-        }
+        counted(metrics, &series, "3").await;
         let warnings = world.provider.log().matches("owners of pods are told nothing").count();
         assert_eq!(warnings, usize::from(result == "forbidden"));
     }

@@ -181,7 +181,7 @@ async fn f85_a_key_set_that_lacks_the_signers_key_keeps_no_pod_from_its_secrets(
 async fn f85_a_provider_that_may_neither_read_keys_nor_have_tokens_reviewed_says_which_right_it_lacks() {
     let cloud = crate::support::cloud().await;
     for api in ["get jwks", "get openid-configuration", "create tokenreviews"] {
-        cloud.inject(Fault::error(api, 403, "Forbidden", "no"));
+        cloud.inject(Fault::forbidden(api));
     }
     let issuer = format!("--token-issuer={}", cloud.issuer());
     let world = World::on(cloud, &["--driver-writes-secrets=true", &issuer], &[]).await;

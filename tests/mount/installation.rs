@@ -186,7 +186,7 @@ async fn the_page_shows_what_is_said_of_some_faults() {
     cluster.change(DRIVER, "/spec/requiresRepublish", json!(false));
     cluster.change(OUR_SET, &format!("{CONTAINER}/volumeMounts/1/mountPropagation"), json!("None"));
     official(&cluster, "node-b");
-    cluster.cloud.inject(Fault::error("list nodes", 403, "Forbidden", "no"));
+    cluster.cloud.inject(Fault::forbidden("list nodes"));
     let (said, code) = cluster.check(&["--quiet"]).await;
     assert_eq!(code, 1);
     let page = include_str!("../../docs/check.md");
@@ -386,20 +386,20 @@ async fn what_may_not_be_read_is_could_not_be_found_out_and_nothing_else_fails()
         "create subjectaccessreviews",
     ] {
         let name = format!("forbidden_{}", api.replace([' ', '/'], "_"));
-        with_a_fault(&name, 0, |cluster| cluster.cloud.inject(Fault::error(api, 403, "Forbidden", "no"))).await;
+        with_a_fault(&name, 0, |cluster| cluster.cloud.inject(Fault::forbidden(api))).await;
     }
     let cluster = Cluster::good().await;
-    cluster.cloud.inject(Fault::error("list pods", 403, "Forbidden", "no"));
+    cluster.cloud.inject(Fault::forbidden("list pods"));
     let (_, code) = cluster.check(&["--strict"]).await;
     assert_eq!(code, 1, "who wants to be sure is told");
     let cluster = Cluster::good().await;
     official(&cluster, "node-c");
-    cluster.cloud.inject(Fault::error("list pods", 403, "Forbidden", "no").subject("kube-system"));
+    cluster.cloud.inject(Fault::forbidden("list pods").subject("kube-system"));
     let (said, _) = cluster.check(&[]).await;
     assert!(said.contains("‼ could not find out whether another provider owns aws.sock too"), "{said}");
     // Somebody who may look at the provider's namespace alone.
     let cluster = Cluster::good().await;
-    cluster.cloud.inject(Fault::error("list daemonsets", 403, "Forbidden", "no").times(1));
+    cluster.cloud.inject(Fault::forbidden("list daemonsets").times(1));
     let (said, code) = cluster.check(&[]).await;
     assert!(code == 0 && said.contains("√ kube-system/secretmount is ready on 2 of 2 nodes"), "{said}");
     assert!(said.contains("‼ could not find out whether another provider owns aws.sock too"), "{said}");

@@ -155,7 +155,7 @@ async fn each_mistake_is_told_alike_in_all_places_on_each_try_and_on_each_node()
         error("shop/late", "ExpiredTokenException"),
         Fault::on("GetSecretValue", FaultKind::Hang).subject("shop/slow"),
         Fault::on("GetSecretValue", answer("{}")).subject("shop/odd"),
-        Fault::error("get serviceaccounts", 403, "Forbidden", "no").subject("shop/forbidden"),
+        Fault::forbidden("get serviceaccounts").subject("shop/forbidden"),
         Fault::error("get serviceaccounts", 500, "InternalError", "no").subject("shop/broken"),
     ] {
         cloud.inject(fault);

@@ -187,7 +187,7 @@ async fn mistakes_in_the_roles_set_up_are_named() {
         "AssumeRoleDenied",
         &["role/other", "in eu-west-1", "system:serviceaccount:shop:web", "trust policy", "AccessDenied"],
     );
-    world.cloud.inject(Fault::error("get serviceaccounts", 403, "Forbidden", "no"));
+    world.cloud.inject(Fault::forbidden("get serviceaccounts"));
     assert_refused(
         world.ask(&class).await,
         Code::FailedPrecondition,

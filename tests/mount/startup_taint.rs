@@ -123,7 +123,7 @@ async fn a_right_that_is_missing_is_one_warning_and_mounts_go_on() {
     let (cloud, node) = (cloud().await, Node::new().expect("a node"));
     put_node(&cloud, &[taint(KEY, "NoSchedule")]);
     put_drivers(&cloud, &["secrets-store.csi.k8s.io"]);
-    cloud.inject(Fault::error("patch nodes", 403, "Forbidden", "no"));
+    cloud.inject(Fault::forbidden("patch nodes"));
     let provider = start_with_taint(&cloud, &node);
     let driver = provider.driver(READY).await.expect("serves");
     more_calls(&cloud, "patch nodes", 3).await;
