@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::ClaimedPod;
 use super::digest::Digest;
 use super::key_set::VerifyingKey;
-use super::principal::VerifiedPod;
+use super::principal::{Account, VerifiedPod};
 use crate::cluster::TokenOwner;
 use crate::reason::Reason;
 use crate::sensitive::ServiceAccountToken;
@@ -250,15 +250,18 @@ impl Claims {
     pub fn to_pod(&self, audience: &str, token: ServiceAccountToken, unproved: Option<Digest>) -> VerifiedPod {
         let Kubernetes { namespace, serviceaccount, pod, node } = &self.kubernetes;
         let (name, uid) = pod.as_ref().map(|pod| (pod.name.clone(), pod.uid.clone())).unwrap_or_default();
-        VerifiedPod {
+        let account = Account {
             namespace: namespace.clone(),
-            name,
-            uid,
             service_account: serviceaccount.name.clone(),
             service_account_uid: serviceaccount.uid.clone(),
+            token: unproved,
+        };
+        VerifiedPod {
+            scope: account.into(),
+            name,
+            uid,
             // What is remembered for the node, such as its Region, is not taken from a token that nobody has looked at.
             node: node.as_ref().filter(|_| unproved.is_none()).map(|node| node.name.clone()),
-            unproved,
             audience: audience.into(),
             token,
         }

@@ -6,14 +6,18 @@ use std::sync::Arc;
 use crate::sensitive::ServiceAccountToken;
 
 /// What the key of everything that is remembered on somebody's behalf begins with: two principals of one scope have the same
-/// rights, and may share what those give. Made by this room only.
+/// rights, and may share what those give. Cheap to clone. Made by this room only.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Scope {
-    namespace: String,
-    service_account: String,
-    service_account_uid: String,
+pub struct Scope(Arc<Account>);
+
+/// Whose rights those are.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct Account {
+    pub(super) namespace: String,
+    pub(super) service_account: String,
+    pub(super) service_account_uid: String,
     /// Digest of the token, where tokens are not verified: then only the same token is the same caller.
-    token: Option<[u8; 32]>,
+    pub(super) token: Option<[u8; 32]>,
 }
 
 /// On whose behalf secrets are read, cheap to clone. Made by this room only, after proof; each kind of caller is a variant.
@@ -27,7 +31,7 @@ impl Scope {
     /// One of `parts`, always the same for a scope.
     pub fn part(&self, parts: u8) -> u8 {
         let mut hasher = std::hash::DefaultHasher::new();
-        (&self.namespace, &self.service_account).hash(&mut hasher);
+        (&self.0.namespace, &self.0.service_account).hash(&mut hasher);
         hasher.finish().checked_rem(parts.into()).unwrap_or_default() as u8
     }
 }
@@ -36,32 +40,34 @@ impl Scope {
 impl Scope {
     pub fn for_test(namespace: &str, service_account: &str) -> Self {
         let (namespace, service_account) = (namespace.to_owned(), service_account.to_owned());
-        Self { namespace, service_account_uid: format!("uid of {service_account}"), service_account, token: None }
+        let service_account_uid = format!("uid of {service_account}");
+        Account { namespace, service_account, service_account_uid, token: None }.into()
+    }
+}
+
+impl From<Account> for Scope {
+    fn from(account: Account) -> Self {
+        Self(Arc::new(account))
     }
 }
 
 impl Principal {
     pub fn namespace(&self) -> &str {
         match self {
-            Self::Pod(pod) => &pod.namespace,
+            Self::Pod(pod) => &pod.scope.0.namespace,
         }
     }
 
     pub fn service_account(&self) -> &str {
         match self {
-            Self::Pod(pod) => &pod.service_account,
+            Self::Pod(pod) => &pod.scope.0.service_account,
         }
     }
 
     /// Whom it shares with.
     pub fn scope(&self) -> Scope {
         match self {
-            Self::Pod(pod) => Scope {
-                namespace: pod.namespace.clone(),
-                service_account: pod.service_account.clone(),
-                service_account_uid: pod.service_account_uid.clone(),
-                token: pod.unproved,
-            },
+            Self::Pod(pod) => pod.scope.clone(),
         }
     }
 
@@ -83,7 +89,7 @@ impl Principal {
     /// another UID, and the tokens of the old one prove nothing about it.
     pub fn is_of_account(&self, uid: &str) -> bool {
         match self {
-            Self::Pod(pod) => pod.service_account_uid == uid,
+            Self::Pod(pod) => pod.scope.0.service_account_uid == uid,
         }
     }
 
@@ -105,14 +111,10 @@ impl Principal {
 /// A pod whose token has proved it.
 #[derive(Debug)]
 pub struct VerifiedPod {
-    pub(super) namespace: String,
+    pub(super) scope: Scope,
     pub(super) name: String,
     pub(super) uid: String,
-    pub(super) service_account: String,
-    pub(super) service_account_uid: String,
     pub(super) node: Option<String>,
-    /// Digest of the token, where it was not verified.
-    pub(super) unproved: Option<[u8; 32]>,
     pub(super) audience: String,
     pub(super) token: ServiceAccountToken,
 }
