@@ -45,7 +45,7 @@ const REMEDY_OF_VERSIONS: &str =
 const A_PAGE: i32 = 100;
 /// Most calls under way to a Region that has failed of late, and for how long that counts.
 const CALLS_WHILE_FAILING: usize = 32;
-const FAILING_FOR: Duration = Duration::from_secs(10);
+const FAILING_FOR: Duration = Duration::from_secs(60);
 
 /// Reads from Secrets Manager, in any Region, for any session.
 pub struct SecretsManager {
