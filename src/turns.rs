@@ -1,8 +1,8 @@
 //! Turns at an endpoint: how many calls may use it at the same time, shared fairly among namespaces.
 //!
-//! A call has a connection to itself, so this bounds connections too. A namespace may have four times as many turns as are still
-//! free: alone it gets four fifths of all, two get four ninths each, and there is always one left for whoever comes next, so that
-//! nobody waits for another's slow calls. Those who wait are served namespace by namespace.
+//! A call has a connection to itself, so this bounds connections too. A namespace may have three times as many turns as are still
+//! free: alone it gets three quarters of all, two get three sevenths each, and there is always one left for whoever comes next,
+//! so that nobody waits for another's slow calls. Those who wait are served namespace by namespace.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
 
 /// How many turns a namespace may have for each one that is free.
-const FOR_EACH_FREE: usize = 4;
+const FOR_EACH_FREE: usize = 3;
 
 /// The turns of all endpoints, by what tells endpoints apart.
 pub struct Turns<K: Clone + Eq + Hash>(Arc<Mutex<HashMap<K, Line<K>>>>);
@@ -190,7 +190,7 @@ mod tests {
         let mut world = World::new(128);
         (0..1_000).for_each(|_| world.come("greedy"));
         world.look().await;
-        assert_eq!(world.of("greedy"), 103);
+        assert_eq!(world.of("greedy"), 96);
         for namespace in ["shop", "bank", "blog"] {
             world.come(namespace);
             assert_eq!(world.look().await, [namespace], "at once, though nobody has left");
@@ -213,7 +213,7 @@ mod tests {
         let mut world = World::new(128);
         (0..1_000).for_each(|_| world.come("shop"));
         world.look().await;
-        assert_eq!(world.of("shop"), 103);
+        assert_eq!(world.of("shop"), 96);
         world.most = 10;
         world.come("bank");
         while world.served.len() > 10 {
