@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-/// What `order.txt` has in the place of a function's name.
+/// What the list has in the place of a function's name.
 ///
 /// It leaves out what changes with the version of a crate or of the compiler. The names themselves would be megabytes: those of
 /// generic functions have all their types in them.
